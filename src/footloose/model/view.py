@@ -1,0 +1,78 @@
+"""What a person sees of a site: the snapshot behind the page and the command line."""
+
+import msgspec
+
+from footloose.core.identity import NodeId
+from footloose.model.app import ServiceId
+from footloose.model.network import Prefix
+
+
+class ViewNode(msgspec.Struct, frozen=True):
+    """A point of the tree as traced from this site.
+
+    ``kind`` is ``site`` (this one, the root), ``router`` or ``prefix``; ``rtt_ms`` from this site; ``parent`` None at the root.
+    ``sites`` are ids of sites known to be at this router.
+    """
+
+    id: str
+    kind: str
+    label: str
+    parent: str | None
+    rtt_ms: float | None = None
+    sites: tuple[NodeId, ...] = ()
+
+
+class ViewSite(msgspec.Struct, frozen=True):
+    """A site this one knows. ``state`` is ``self``, ``known``, ``serving`` or ``refused``; ``sources`` which finders saw it."""
+
+    node: NodeId
+    name: str
+    gateway: str
+    state: str
+    api: str = ""
+    region: str = ""
+    price_per_hour: float = 0.0
+    rtt_ms: float | None = None
+    services: tuple[ServiceId, ...] = ()
+    sources: tuple[str, ...] = ()
+
+
+class ViewUser(msgspec.Struct, frozen=True):
+    """One user prefix of one service. ``site`` is where it is served now; ``first_rtt_ms`` what it had at first."""
+
+    service: ServiceId
+    prefix: Prefix
+    address: str
+    site: NodeId
+    seen_at: float
+    requests: int = 0
+    errors: int = 0
+    rtt_ms: float | None = None
+    first_rtt_ms: float | None = None
+
+
+class ViewService(msgspec.Struct, frozen=True):
+    """One service running here (or, for a home site, its copies). ``role`` is ``home`` or ``copy``; ``state`` e.g. ``running``."""
+
+    service: ServiceId
+    site: NodeId
+    site_name: str
+    role: str
+    state: str
+    url: str
+    since: float
+    users: int = 0
+    requests: int = 0
+    lease_ends_at: float | None = None
+
+
+class View(msgspec.Struct, frozen=True):
+    """All of it, at one moment (``at``, seconds)."""
+
+    at: float
+    node: NodeId
+    name: str
+    nodes: tuple[ViewNode, ...]
+    sites: tuple[ViewSite, ...]
+    services: tuple[ViewService, ...]
+    users: tuple[ViewUser, ...]

@@ -76,3 +76,15 @@ IDLE_BEFORE_RETIRE_S = 30.0
 """How long a copy may see no user before it is retired."""
 DECISIONS_KEPT = 5_000
 """Recorded decisions a site keeps."""
+POLL_INTERVAL_S = 1.0
+"""How often a customer asks a copy for its meter reading."""
+SILENT_AFTER_S = 3.0
+"""How long a copy may leave polls unanswered before users are no longer sent to it."""
+USER_MEMORY_S = 60.0
+"""How long a user prefix that is not seen any more counts as demand."""
+SETTLE_S = 0.4
+"""How long the loop waits for measurements still out before it chooses without them."""
+REDISCOVER_S = 30.0
+"""How often sites are looked for again near users who are still there."""
+REFUSAL_MEMORY_S = 60.0
+"""How long a site that refused is not asked again."""

@@ -9,6 +9,7 @@ from typing import NewType
 import msgspec
 
 from footloose.core.errors import RemoteError
+from footloose.core.identity import NodeId
 
 Prefix = NewType("Prefix", str)
 """Where users come from: an IPv4 /24 or IPv6 /48, as text."""
@@ -74,6 +75,7 @@ class Observation(msgspec.Struct, frozen=True):
 
     ``address`` is one user's address in the prefix, to trace to. ``rtt_ms`` is the kernel's estimate of the
     round trip to that user (``TCP_INFO``), None if unknown. ``open_websockets`` is a level, not a count since.
+    ``site`` is where the users were served, None for the reporting site itself.
     """
 
     service: str
@@ -83,3 +85,4 @@ class Observation(msgspec.Struct, frozen=True):
     errors: int = 0
     rtt_ms: float | None = None
     open_websockets: int = 0
+    site: NodeId | None = None

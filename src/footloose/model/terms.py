@@ -12,8 +12,8 @@ from footloose.model.network import Observation
 class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``customer`` asks a site to run one service. ``app`` is the owner's signed :class:`App`.
 
-    ``request_id`` makes the request idempotent: asking again gives the same lease. ``parent_gateway`` is where
-    the copy sends users it no longer serves. ``relay_token`` lets the copy join the service's live topics there.
+    ``request_id`` makes the request idempotent: asking again gives the same lease. ``parent_url`` is where the
+    copy sends users it no longer serves. ``relay_token`` lets the copy join the service's live topics there.
     """
 
     request_id: str
@@ -21,7 +21,7 @@ class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     app: Signed
     service: str
     term_s: float
-    parent_gateway: str
+    parent_url: str
     relay_token: str
     price_per_hour: float
 
@@ -45,17 +45,48 @@ class Lease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
 
 
-class LeaseEnd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why a lease ended."""
+class LeaseAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A site's answer to a lease request or to a poll: the signed :class:`Lease`, or what stands in its way.
 
-    lease_id: str
+    ``needs_artifact`` asks the customer to send the code first and ask again. ``refused`` says why not. ``ending`` is set
+    once the site wants to be rid of the copy: the customer should stop sending users and release the lease.
+    """
+
+    lease: Signed | None = None
+    needs_artifact: Digest | None = None
+    refused: str | None = None
+    ending: str | None = None
+    reading: "MeterReading | None" = None
+
+
+class LeasePoll(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The customer asks how its copy fares and, if ``renew``, for another term. Idempotent."""
+
+    renew: bool = False
+
+
+class LeaseEnd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a lease is ended."""
+
     reason: str
 
 
 class MeterReading(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a copy (and the copies it made in turn) served since ``since``; sent to its customer."""
+    """What a copy, and the copies it leased in turn, served since ``since``."""
 
     lease_id: str
     since: float
     until: float
     observations: tuple[Observation, ...]
+
+
+class ProbeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Asks a site to measure the round trip to a user's address."""
+
+    address: str
+
+
+class ProbeAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The round trip measured, None if the address did not answer."""
+
+    rtt_ms: float | None

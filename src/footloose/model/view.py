@@ -10,8 +10,8 @@ from footloose.model.network import Prefix
 class ViewNode(msgspec.Struct, frozen=True):
     """A point of the tree as traced from this site.
 
-    ``kind`` is ``site`` (this one, the root), ``router`` or ``prefix``; ``rtt_ms`` from this site; ``parent`` None at the root.
-    ``sites`` are ids of sites known to be at this router.
+    ``kind`` is ``site`` (this one, the root), ``router`` or ``prefix``; ``rtt_ms`` from this site; ``parent`` None at
+    the root. ``sites`` are ids of sites known to be at this router.
     """
 
     id: str
@@ -23,7 +23,7 @@ class ViewNode(msgspec.Struct, frozen=True):
 
 
 class ViewSite(msgspec.Struct, frozen=True):
-    """A site this one knows. ``state`` is ``self``, ``known``, ``serving`` or ``refused``; ``sources`` which finders saw it."""
+    """A site this one knows. ``state`` is ``self``, ``known``, ``serving`` or ``refused``; ``sources`` who saw it."""
 
     node: NodeId
     name: str
@@ -52,7 +52,7 @@ class ViewUser(msgspec.Struct, frozen=True):
 
 
 class ViewService(msgspec.Struct, frozen=True):
-    """One service running here (or, for a home site, its copies). ``role`` is ``home`` or ``copy``; ``state`` e.g. ``running``."""
+    """One service running here, or a copy of it this site leased. ``role`` is ``home`` or ``copy``."""
 
     service: ServiceId
     site: NodeId

@@ -25,7 +25,8 @@ class Problem(msgspec.Struct, frozen=True):
 
     ``demand`` is requests per second (or any weight) by prefix; ``origin_rtt_ms`` what each prefix has if it stays;
     ``paths`` the routers from here to it, nearest first. At most ``copies`` sites may be chosen. A new copy must be
-    better by ``hysteresis_ms`` (weighted by the prefix's demand share) than what there is. ``seed`` feeds placers that draw lots.
+    better by ``hysteresis_ms`` (weighted by the prefix's demand share) than what there is. ``seed`` feeds placers that
+    draw lots.
     """
 
     demand: Mapping[Prefix, float]

@@ -51,7 +51,7 @@ GUEST_LOG_BYTES = 8 * 1024
 ROUTE_HOPS = 30
 """Longest route traced."""
 TRACE_TIMEOUT_S = 1.5
-"""Longest wait for a silent hop, as seed 003 has it; usually cut short by the times of the hops that answered."""
+"""Longest wait for a silent hop, as the ICON Python Orchestrator has it; usually cut short by the times of the hops that answered."""
 
 # DHT
 DHT_BUCKET = 20
@@ -88,3 +88,29 @@ REDISCOVER_S = 30.0
 """How often sites are looked for again near users who are still there."""
 REFUSAL_MEMORY_S = 60.0
 """How long a site that refused is not asked again."""
+
+# App files
+APP_FILE_BYTES = 64 * 1024
+"""Largest app file read."""
+APP_FILE_DEPTH = 32
+"""Deepest nesting of an app file, aliases followed."""
+APP_FILE_NODES = 10_000
+"""Values in an app file, aliases expanded."""
+APP_FILE_PROBLEMS = 100
+"""Problems reported of one app file."""
+APP_BYTES = 64 * 1024
+"""Largest app as JSON: it travels, signed twice over, inside one message."""
+SERVICES_PER_APP = 100
+"""Services of one app."""
+GUEST_MEMORY_CEILING_BYTES = 4 * 1024 * 1024 * 1024
+"""Most memory an owner may ask for an instance: what 32-bit Wasm can address."""
+GUEST_TIME_CEILING_MS = 60_000.0
+"""Most time an owner may ask for one request."""
+GUEST_OUTPUT_CEILING_BYTES = 64 * 1024 * 1024
+"""Most output an owner may ask for one request."""
+
+# Administration
+ADMIN_ANSWER_BYTES = 64 * 1024 * 1024
+"""Largest answer (or one event or line of a stream) the command line takes from its node."""
+ADMIN_TIMEOUT_S = 30.0
+"""How long the command line waits for its node to answer; streams wait without end once they began."""

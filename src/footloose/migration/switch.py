@@ -1,7 +1,7 @@
 """One copy of one service at another site, as its customer sees it: asked, (code sent), serving, ended.
 
 A switch is *hot* if the site has the code and *cold* if it has to be sent first; sending users to a copy that already
-serves is *direct* and needs no switch (the three cases of Hedman's thesis §4).
+serves is *direct* and needs no switch (the three cases of the ICON Python Orchestrator thesis, §4).
 While a switch is under way the old site serves.
 """
 

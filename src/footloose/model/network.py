@@ -1,6 +1,7 @@
 """Users, routes and routers.
 
-Router ids are hop addresses masked to /29, after seed 003 §3.1.1 (a router's interfaces mostly share one).
+Router ids are hop addresses masked to /29, after the ICON Python Orchestrator thesis §3.1.1: a router's interfaces
+mostly share one.
 """
 
 import ipaddress

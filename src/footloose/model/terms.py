@@ -48,8 +48,8 @@ class Lease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LeaseAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A site's answer to a lease request or to a poll: the signed :class:`Lease`, or what stands in its way.
 
-    ``needs_artifact`` asks the customer to send the code first and ask again. ``refused`` says why not. ``ending`` is set
-    once the site wants to be rid of the copy: the customer should stop sending users and release the lease.
+    ``needs_artifact`` asks the customer to send the code first and ask again. ``refused`` says why not. ``ending`` is
+    set once the site wants to be rid of the copy: the customer should stop sending users and release the lease.
     """
 
     lease: Signed | None = None

@@ -1,0 +1,490 @@
+"""The loop that runs at every site, for every service, for the users it sees there:
+
+observe users → locate (trace the path) → discover sites on the path → measure → choose → agree → deploy → redirect
+
+A sans-IO machine (:class:`footloose.core.machine.Machine`): events in, effects out, no clock and no socket. The methods
+stand in the order of the figure. Every step records what it did, why, and from which figures.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from footloose.core.identity import NodeId, short
+from footloose.core.limits import (
+    IDLE_BEFORE_RETIRE_S,
+    REDISCOVER_S,
+    REFUSAL_MEMORY_S,
+    SETTLE_S,
+)
+from footloose.migration.switch import (
+    LeaseAnswered,
+    PollAnswered,
+    RetireWanted,
+    State,
+    Switch,
+    SwitchEffect,
+    SwitchEvent,
+)
+from footloose.model.app import ServiceId
+from footloose.model.decision import Decision
+from footloose.model.network import Observation, Prefix
+from footloose.model.routing import Redirect
+from footloose.model.site import Endpoint, Sighting, SiteRecord
+from footloose.orchestrator.memory import Located, Running
+from footloose.orchestrator.messages import (
+    CopyEvent,
+    Discover,
+    DiscoveryFinished,
+    Effect,
+    Event,
+    Identify,
+    Measure,
+    MoveWanted,
+    Remember,
+    RouteTraced,
+    RttMeasured,
+    ServiceStarted,
+    ServiceStopped,
+    SetRedirects,
+    SiteAvoided,
+    SiteIdentified,
+    SiteSighted,
+    Trace,
+    UsersObserved,
+)
+from footloose.orchestrator.problem import problem_of, why_excluded
+from footloose.placement.interface import Choice, Placement, Placer
+from footloose.topology.tree import RouteTree
+
+HOUSEKEEPING_S = 1.0
+"""How often the loop looks for users that left and copies that idle."""
+
+
+class Loop:
+    """All services of one site. ``placer`` finds a placement algorithm by name."""
+
+    def __init__(self, here: NodeId, placer: Callable[[str], Placer], now: float) -> None:
+        self.here = here
+        self.tree = RouteTree(here)
+        self.services: dict[ServiceId, Running] = {}
+        self.sites: dict[NodeId, SiteRecord] = {}
+        self.located: dict[Prefix, Located] = {}
+        self._placer = placer
+        self._node_at: dict[Endpoint, NodeId] = {}
+        self._identifying: dict[Endpoint, list[SiteSighted]] = {}
+        self._avoided: set[NodeId] = set()
+        self._housekeeping_at = now + HOUSEKEEPING_S
+        self._effects: list[Effect] = []
+
+    def receive(self, event: Event, now: float) -> list[Effect]:
+        """Take one event; return the effects to carry out, in order."""
+        match event:
+            case ServiceStarted():
+                self._start(event, now)
+            case ServiceStopped():
+                self._stop(event, now)
+            case UsersObserved():
+                self._observe(event.observations, self.here, now)
+            case RouteTraced():
+                self._located(event, now)
+            case SiteSighted():
+                self._sighted(event, now)
+            case DiscoveryFinished():
+                self._discovered(event, now)
+            case SiteIdentified():
+                self._identified(event, now)
+            case RttMeasured():
+                self._measured(event, now)
+            case CopyEvent():
+                self._copy_event(event, now)
+            case MoveWanted():
+                self._move(event, now)
+            case SiteAvoided():
+                self._avoid(event.site, now)
+        return self._take_effects()
+
+    def wake(self, now: float) -> list[Effect]:
+        """Do what has fallen due."""
+        for running in list(self.services.values()):
+            for site, copy in list(running.copies.items()):
+                if (due := copy.next_deadline()) is not None and due <= now:
+                    self._drive(running, site, copy.wake(now), now)
+        settled = {one.prefix for one in self.located.values() if one.settle_at is not None and one.settle_at <= now}
+        for prefix in settled:
+            self.located[prefix].settle_at = None
+            self.located[prefix].measuring.clear()
+            self._choose_for(prefix, now)
+        if now >= self._housekeeping_at:
+            self._housekeeping_at = now + HOUSEKEEPING_S
+            self._look_again(now)
+            self._retire_idle(now)
+        return self._take_effects()
+
+    def next_deadline(self) -> float | None:
+        """When :meth:`wake` wants to be called next."""
+        due = [one.settle_at for one in self.located.values() if one.settle_at is not None]
+        for running in self.services.values():
+            due += [at for copy in running.copies.values() if (at := copy.next_deadline()) is not None]
+        if self.services:
+            due.append(self._housekeeping_at)
+        return min(due, default=None)
+
+    # Start and stop of services at this site
+
+    def _start(self, event: ServiceStarted, now: float) -> None:
+        running = Running(event.service, event.spec, event.app, event.parent)
+        self.services[event.service] = running
+        for lease in event.leases:
+            running.copies[lease.provider_node] = Switch.resumed(event.service, lease, now)
+
+    def _stop(self, event: ServiceStopped, now: float) -> None:
+        running = self.services.get(event.service)
+        if running is None:
+            return
+        for site in list(running.copies):
+            self._retire(running, site, event.reason, now)
+        del self.services[event.service]
+
+    # Observe users
+
+    def _observe(self, observations: Iterable[Observation], reporter: NodeId, now: float) -> None:
+        touched: dict[ServiceId, Running] = {}
+        for seen in observations:
+            running = self.services.get(ServiceId(seen.service))
+            if running is None:
+                continue
+            site = seen.site or reporter
+            new = seen.prefix not in running.users
+            running.user(seen, site, now).see(seen, site, now)
+            if new:
+                inputs = {"address": seen.address, "rtt_ms": seen.rtt_ms, "at": site}
+                self._note(running.service, "observe", seen.prefix, "new users", "first seen", inputs, now)
+            if reporter == self.here and running.spec.follow_users:
+                self._locate(seen.prefix, seen.address)
+                if new:
+                    touched[running.service] = running
+        for running in touched.values():
+            self._choose(running, now)
+
+    # Locate: trace the path
+
+    def _locate(self, prefix: Prefix, address: str) -> None:
+        if prefix not in self.located:
+            self.located[prefix] = Located(prefix, address)
+            self._effects.append(Trace(prefix, address))
+
+    def _located(self, event: RouteTraced, now: float) -> None:
+        place = self.located.get(event.prefix)
+        if place is None:
+            return
+        place.tracing = False
+        if event.route is None:
+            self._note_all(event.prefix, "trace", "no route", event.reason, {}, now)
+            return
+        place.route = event.route
+        self.tree.update(event.prefix, event.route, now)
+        hops = [hop.address for hop in event.route.hops]
+        answered = sum(hop is not None for hop in hops)
+        reason = f"{answered} of {len(hops)} routers answered"
+        inputs: dict[str, Any] = {"hops": hops, "rtt_ms": event.route.rtt_ms}
+        self._note_all(event.prefix, "trace", "route traced", reason, inputs, now)
+        self._discover(place)
+
+    # Discover sites on the path
+
+    def _discover(self, place: Located) -> None:
+        if place.route is not None and not place.discovering:
+            place.discovering = True
+            self._effects.append(Discover(place.prefix, place.route))
+
+    def _sighted(self, event: SiteSighted, now: float) -> None:
+        sighting = event.sighting
+        place = self.located.get(event.prefix)
+        if place is None or sighting.node == self.here:
+            return
+        node = sighting.node or self._node_at.get(sighting.api)
+        if node is not None and node in self.sites:
+            self._nominate(place, node, sighting, now)
+            return
+        waiting = self._identifying.setdefault(sighting.api, [])
+        if not waiting:
+            self._effects.append(Identify(sighting.api, sighting.node))
+        waiting.append(event)
+
+    def _identified(self, event: SiteIdentified, now: float) -> None:
+        waiting = self._identifying.pop(event.endpoint, [])
+        record = event.record
+        if record is None:
+            for sighted in waiting:
+                subject = f"{event.endpoint} ({sighted.sighting.source.value})"
+                self._note_all(sighted.prefix, "discover", "no such site", event.reason, {"at": subject}, now)
+            return
+        if record.node == self.here:
+            return
+        self._node_at[event.endpoint] = record.node
+        self.sites[record.node] = record
+        for sighted in waiting:
+            if (place := self.located.get(sighted.prefix)) is not None:
+                self._nominate(place, record.node, sighted.sighting, now)
+
+    def _discovered(self, event: DiscoveryFinished, now: float) -> None:
+        place = self.located.get(event.prefix)
+        if place is None:
+            return
+        place.discovering = False
+        place.discovered_at = now
+        place.settle_at = now + SETTLE_S
+        names = [self._name(site) for site in place.sightings]
+        reason = f"sites near the path: {', '.join(names) or 'none yet'}"
+        inputs = {"failures": list(event.failures)} if event.failures else {}
+        self._note_all(event.prefix, "discover", f"{len(names)} sites", reason, inputs, now)
+        self._choose_for(event.prefix, now)
+
+    # Measure: what was found proposes, a direct measurement decides
+
+    def _nominate(self, place: Located, node: NodeId, sighting: Sighting, now: float) -> None:
+        known = place.sightings.get(node)
+        if known is None or (known.rtt_ms is None and sighting.rtt_ms is not None):
+            place.sightings[node] = sighting
+        if node not in place.measuring and node not in place.rtt_ms:
+            place.measuring.add(node)
+            self._effects.append(Measure(self.sites[node], place.prefix, place.address))
+            self._choose_for(place.prefix, now)
+
+    def _measured(self, event: RttMeasured, now: float) -> None:
+        place = self.located.get(event.prefix)
+        if place is None:
+            return
+        place.measuring.discard(event.site)
+        outcome = "no answer" if event.rtt_ms is None else f"{event.rtt_ms:.1f} ms"
+        reason = event.reason or f"measured by {self._name(event.site)} itself"
+        self._note_all(event.prefix, "measure", outcome, reason, {"site": event.site, "rtt_ms": event.rtt_ms}, now)
+        if event.rtt_ms is None:
+            place.rtt_ms.pop(event.site, None)
+        else:
+            place.rtt_ms[event.site] = event.rtt_ms
+        self._choose_for(event.prefix, now)
+
+    # Choose
+
+    def _choose_for(self, prefix: Prefix, now: float) -> None:
+        for running in self.services.values():
+            if prefix in running.users:
+                self._choose(running, now)
+
+    def _choose(self, running: Running, now: float) -> None:
+        if not running.spec.follow_users:
+            return
+        if running.pinned is None:
+            paths = {prefix: self.tree.path(prefix) for prefix in running.users if prefix in self.located}
+            problem = problem_of(running, self.located, paths, self._usable_sites(), self.here, now)
+            if problem is None:
+                return
+            placement = self._placer(running.spec.placement).place(problem)
+        else:
+            placement = self._pinned_placement(running, running.pinned)
+        before = running.placement
+        running.placement = placement
+        self._note_choices(running, before, now)
+        for choice in placement.choices:
+            self._agree(running, choice, now)
+        self._redirect(running, now)
+
+    def _usable_sites(self) -> dict[NodeId, SiteRecord]:
+        return {node: record for node, record in self.sites.items() if node not in self._avoided}
+
+    def _pinned_placement(self, running: Running, site: NodeId) -> Placement:
+        choice = Choice(site, "moved there by hand", 0.0)
+        return Placement((choice,), dict.fromkeys(running.users, site))
+
+    def _note_choices(self, running: Running, before: Placement, now: float) -> None:
+        known = {choice.site for choice in before.choices}
+        for choice in running.placement.choices:
+            if choice.site not in known:
+                inputs = {"gain_ms": choice.gain_ms, "placer": running.spec.placement}
+                self._note(running.service, "choose", choice.site, self._name(choice.site), choice.reason, inputs, now)
+        for prefix in running.users:
+            place = self.located.get(prefix)
+            to, was = running.placement.assignment.get(prefix), before.assignment.get(prefix)
+            if place is None or not place.settled(now) or to == was:
+                continue
+            figures = {self._name(site): rtt_ms for site, rtt_ms in sorted(place.rtt_ms.items(), key=lambda one: one[1])}
+            outcome = "stay here" if to is None else self._name(to)
+            reason = "no site is better by enough" if to is None else "best round trip among the chosen sites"
+            self._note(running.service, "choose", prefix, outcome, reason, {"rtt_ms": figures}, now)
+
+    # Agree
+
+    def _agree(self, running: Running, choice: Choice, now: float) -> None:
+        site = choice.site
+        at_parent = running.parent is not None and running.parent.node == site
+        if site in running.copies or at_parent or running.refused_until.get(site, 0.0) > now:
+            return
+        record = self.sites[site]
+        inputs = {"price_per_hour": record.price_per_hour, "api": str(record.api)}
+        self._note(running.service, "agree", site, f"asking {self._name(site)}", choice.reason, inputs, now)
+        switch = running.copies[site] = Switch(running.service, site, now)
+        self._drive(running, site, switch.start(), now)
+
+    # Deploy
+
+    def _copy_event(self, event: CopyEvent, now: float) -> None:
+        running = self.services.get(event.service)
+        switch = running.copies.get(event.site) if running is not None else None
+        if running is None or switch is None:
+            # The service stopped, or the copy was given up, while the answer was on its way: end what was granted.
+            late = Switch(event.service, event.site, now)
+            late.receive(RetireWanted("the service no longer runs where it was leased from"), now)
+            self._effects += late.receive(event.event, now) if isinstance(event.event, LeaseAnswered) else []
+            return
+        before = switch.state
+        effects = switch.receive(event.event, now)
+        self._hear(running, event.site, event.event, now)
+        self._drive(running, event.site, effects, now)
+        if switch.state is not before:
+            self._copy_changed(running, switch, before, now)
+
+    def _hear(self, running: Running, site: NodeId, event: SwitchEvent, now: float) -> None:
+        if isinstance(event, PollAnswered):
+            self._observe(event.observations, site, now)
+            if any(seen.requests or seen.open_websockets for seen in event.observations):
+                running.busy_at[site] = now
+            if event.lease is not None:
+                self._redirect(running, now)
+
+    def _copy_changed(self, running: Running, switch: Switch, before: State, now: float) -> None:
+        site, name = switch.site, self._name(switch.site)
+        if switch.state is State.SENDING:
+            self._note(running.service, "deploy", site, "sending the code", f"{name} does not have it", {}, now)
+        elif switch.state is State.SERVING:
+            running.busy_at[site] = now
+            kind = "again" if before is State.SUSPECT else "cold" if switch.cold else "hot"
+            inputs = {"kind": kind, "took_ms": round((now - switch.asked_at) * 1000, 1)}
+            self._note(running.service, "deploy", site, "serving", f"{name} runs a copy ({kind})", inputs, now)
+        elif switch.state is State.SUSPECT:
+            self._note(running.service, "redirect", site, "suspended", f"{name} is not heard of", {}, now)
+        elif switch.state is State.ENDED:
+            reason = switch.end_reason or "ended"
+            del running.copies[site]
+            if before not in (State.RETIRING,):
+                running.refused_until[site] = now + REFUSAL_MEMORY_S
+            self._note(running.service, "retire" if switch.lease else "agree", site, "ended", reason, {}, now)
+        self._choose(running, now)
+        self._redirect(running, now)
+
+    def _drive(self, running: Running, site: NodeId, effects: list[SwitchEffect], now: float) -> None:
+        self._effects += effects
+        copy = running.copies.get(site)
+        if copy is not None and copy.state is State.ENDED:
+            self._copy_changed(running, copy, State.SUSPECT, now)
+
+    # Redirect
+
+    def _redirect(self, running: Running, now: float) -> None:
+        redirects = []
+        for prefix, site in sorted(running.placement.assignment.items()):
+            if running.parent is not None and running.parent.node == site:
+                redirects.append(Redirect(prefix, running.parent.url, now + REDISCOVER_S * 2))
+                continue
+            copy = running.copies.get(site)
+            until = copy.usable_until if copy is not None else None
+            if copy is not None and copy.lease is not None and until is not None:
+                redirects.append(Redirect(prefix, copy.lease.url, until))
+        before = {one.prefix: one.url for one in running.redirects}
+        if tuple(redirects) == running.redirects:
+            return
+        running.redirects = tuple(redirects)
+        self._effects.append(SetRedirects(running.service, running.redirects))
+        for one in redirects:
+            if before.get(one.prefix) != one.url:
+                site = running.placement.assignment[one.prefix]
+                reason = f"{self._name(site)} serves and is nearer"
+                self._note(running.service, "redirect", one.prefix, one.url, reason, {"until": one.until}, now)
+
+    # And round again: sites that appeared, users that left, copies that idle
+
+    def _look_again(self, now: float) -> None:
+        for running in self.services.values():
+            for prefix in running.forget_users(now):
+                self._note(running.service, "observe", prefix, "users left", "not seen any more", {}, now)
+        wanted = {prefix for running in self.services.values() for prefix in running.users}
+        for prefix in [one for one in self.located if one not in wanted]:
+            del self.located[prefix]
+            self.tree.forget(prefix)
+        for place in self.located.values():
+            stale = place.discovered_at is not None and now - place.discovered_at > REDISCOVER_S
+            if stale and not place.discovering:
+                for site in place.rtt_ms:
+                    if site in self.sites and site not in place.measuring:
+                        place.measuring.add(site)
+                        self._effects.append(Measure(self.sites[site], place.prefix, place.address))
+                self._discover(place)
+
+    def _retire_idle(self, now: float) -> None:
+        for running in self.services.values():
+            for site, copy in list(running.copies.items()):
+                idle_s = now - running.busy_at.get(site, now)
+                if copy.state is State.SERVING and idle_s > IDLE_BEFORE_RETIRE_S and running.pinned != site:
+                    self._retire(running, site, f"no users for {idle_s:.0f} s", now)
+
+    def _retire(self, running: Running, site: NodeId, reason: str, now: float) -> None:
+        copy = running.copies[site]
+        if copy.state in (State.RETIRING, State.ENDED):
+            return
+        before = copy.state
+        effects = copy.receive(RetireWanted(reason), now)
+        self._note(running.service, "retire", site, f"giving up the copy at {self._name(site)}", reason, {}, now)
+        self._redirect(running, now)  # users first, then the lease
+        self._drive(running, site, effects, now)
+        if copy.state is State.ENDED:
+            self._copy_changed(running, copy, before, now)
+
+    # What people ask for
+
+    def _move(self, event: MoveWanted, now: float) -> None:
+        running = self.services.get(event.service)
+        if running is None:
+            return
+        running.pinned = event.site
+        outcome = "left to the loop" if event.site is None else f"all users to {self._name(event.site)}"
+        self._note(running.service, "choose", event.site or "", outcome, "asked for by hand", {}, now)
+        self._choose(running, now)
+
+    def _avoid(self, site: NodeId, now: float) -> None:
+        self._avoided.add(site)
+        for running in self.services.values():
+            if running.pinned == site:
+                running.pinned = None
+            if site in running.copies:
+                self._retire(running, site, "drained by hand", now)
+            self._choose(running, now)
+
+    # Records
+
+    def _name(self, site: NodeId) -> str:
+        record = self.sites.get(site)
+        return record.name if record is not None else "here" if site == self.here else short(site)
+
+    def _note(
+        self, service: ServiceId, step: str, subject: str, outcome: str, reason: str, inputs: dict[str, Any], now: float
+    ) -> None:
+        decision = Decision(now, self.here, service, step, subject, outcome, reason, inputs)
+        self._effects.append(Remember(decision))
+
+    def _note_all(
+        self, prefix: Prefix, step: str, outcome: str, reason: str, inputs: dict[str, Any], now: float
+    ) -> None:
+        for running in self.services.values():
+            if prefix in running.users:
+                self._note(running.service, step, prefix, outcome, reason, inputs, now)
+
+    def _take_effects(self) -> list[Effect]:
+        effects, self._effects = self._effects, []
+        return effects
+
+
+def excluded_sites(loop: Loop, service: ServiceId) -> dict[NodeId, str]:
+    """Sites the loop knows but may not use for a service, with the reason."""
+    spec = loop.services[service].spec
+    reasons = ((node, why_excluded(record, spec)) for node, record in loop.sites.items())
+    return {node: reason for node, reason in reasons if reason is not None}

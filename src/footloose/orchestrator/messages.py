@@ -1,0 +1,163 @@
+"""What the loop is told (events) and what it wants done (effects)."""
+
+import msgspec
+
+from footloose.core.codec import Signed
+from footloose.core.identity import NodeId
+from footloose.migration.switch import Ask, Poll, Release, Send, SwitchEvent
+from footloose.model.app import Service, ServiceId
+from footloose.model.decision import Decision
+from footloose.model.network import Observation, Prefix, Route
+from footloose.model.routing import Redirect
+from footloose.model.site import Endpoint, Sighting, SiteRecord
+from footloose.model.terms import Lease
+
+
+class Parent(msgspec.Struct, frozen=True):
+    """The customer of a copy: where its users came from, and go back to."""
+
+    node: NodeId
+    url: str
+
+
+class ServiceStarted(msgspec.Struct, frozen=True):
+    """Event: a service runs here from now on; ``parent`` is None at its home site, ``leases`` are of copies from before."""
+
+    service: ServiceId
+    spec: Service
+    app: Signed
+    parent: Parent | None = None
+    leases: tuple[Lease, ...] = ()
+
+
+class ServiceStopped(msgspec.Struct, frozen=True):
+    """Event: a service no longer runs here; its copies are given up with ``reason``."""
+
+    service: ServiceId
+    reason: str
+
+
+class UsersObserved(msgspec.Struct, frozen=True):
+    """Event: what this site's workers saw since their last report."""
+
+    observations: tuple[Observation, ...]
+
+
+class RouteTraced(msgspec.Struct, frozen=True):
+    """Event: the route to a prefix, or why there is none."""
+
+    prefix: Prefix
+    route: Route | None
+    reason: str = ""
+
+
+class SiteSighted(msgspec.Struct, frozen=True):
+    """Event: a finder came upon a site near the route to ``prefix``."""
+
+    prefix: Prefix
+    sighting: Sighting
+
+
+class DiscoveryFinished(msgspec.Struct, frozen=True):
+    """Event: all finders are done with a prefix; ``failures`` says which failed and how."""
+
+    prefix: Prefix
+    failures: tuple[str, ...] = ()
+
+
+class SiteIdentified(msgspec.Struct, frozen=True):
+    """Event: the site at ``endpoint`` said who it is, or (``record`` None) why not."""
+
+    endpoint: Endpoint
+    record: SiteRecord | None
+    reason: str = ""
+
+
+class RttMeasured(msgspec.Struct, frozen=True):
+    """Event: a site measured its round trip to a prefix; None with the reason where it could not."""
+
+    site: NodeId
+    prefix: Prefix
+    rtt_ms: float | None
+    reason: str = ""
+
+
+class CopyEvent(msgspec.Struct, frozen=True):
+    """Event: something happened to the copy of ``service`` at ``site``."""
+
+    service: ServiceId
+    site: NodeId
+    event: SwitchEvent
+
+
+class MoveWanted(msgspec.Struct, frozen=True):
+    """Event: a person wants all users of ``service`` at ``site`` (None: leave it to the loop again)."""
+
+    service: ServiceId
+    site: NodeId | None
+
+
+class SiteAvoided(msgspec.Struct, frozen=True):
+    """Event: a person wants no copies at ``site`` any more."""
+
+    site: NodeId
+
+
+Event = (
+    ServiceStarted
+    | ServiceStopped
+    | UsersObserved
+    | RouteTraced
+    | SiteSighted
+    | DiscoveryFinished
+    | SiteIdentified
+    | RttMeasured
+    | CopyEvent
+    | MoveWanted
+    | SiteAvoided
+)
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """Effect: trace the route to ``address``; answer with :class:`RouteTraced`."""
+
+    prefix: Prefix
+    address: str
+
+
+class Discover(msgspec.Struct, frozen=True):
+    """Effect: run all finders on ``route``; answer with :class:`SiteSighted` and :class:`DiscoveryFinished`."""
+
+    prefix: Prefix
+    route: Route
+
+
+class Identify(msgspec.Struct, frozen=True):
+    """Effect: ask the site at ``endpoint`` for its record; answer with :class:`SiteIdentified`."""
+
+    endpoint: Endpoint
+    node: NodeId | None
+
+
+class Measure(msgspec.Struct, frozen=True):
+    """Effect: ask ``site`` to measure its round trip to ``address``; answer with :class:`RttMeasured`."""
+
+    site: SiteRecord
+    prefix: Prefix
+    address: str
+
+
+class SetRedirects(msgspec.Struct, frozen=True):
+    """Effect: send users of these prefixes on, and no others."""
+
+    service: ServiceId
+    redirects: tuple[Redirect, ...]
+
+
+class Remember(msgspec.Struct, frozen=True):
+    """Effect: record a decision."""
+
+    decision: Decision
+
+
+Effect = Trace | Discover | Identify | Measure | Ask | Send | Poll | Release | SetRedirects | Remember

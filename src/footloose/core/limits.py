@@ -12,12 +12,26 @@ CLOCK_SKEW_S = 60.0
 """How far another site's clock may be from ours before its signed requests and records are refused."""
 SITE_REQUEST_TIMEOUT_S = 5.0
 """How long one request to another site may take, artifacts aside."""
+SITE_CONNECTIONS = 1_000
+"""Connections of other sites one site keeps open at a time."""
+PEER_CONNECTIONS = 256
+"""Connections one site opens to others at a time."""
+PEERS_PINNED = 4_096
+"""Addresses of other sites whose open connections are found again; the least recently used go first."""
+NONCES_KEPT = 50_000
+"""Nonces of signed requests remembered against replay, of all callers together."""
+NONCES_PER_CALLER = 5_000
+"""The share of one caller in it."""
+UPLOAD_STALL_S = 10.0
+"""How long an upload may stand still before it is given up."""
 
 # Artifacts
 ARTIFACT_BYTES = 64 * 1024 * 1024
 """Largest artifact a site stores for others."""
 ARTIFACT_STORE_BYTES = 2 * 1024 * 1024 * 1024
 """All artifacts a site keeps together, before it refuses new ones."""
+DISK_RESERVE_BYTES = 32 * 1024 * 1024
+"""Free disk an artifact may not use up, so that the site's own records can always be written."""
 
 # Users and their requests
 REQUEST_HEAD_BYTES = 32 * 1024
@@ -114,3 +128,63 @@ ADMIN_ANSWER_BYTES = 64 * 1024 * 1024
 """Largest answer (or one event or line of a stream) the command line takes from its node."""
 ADMIN_TIMEOUT_S = 30.0
 """How long the command line waits for its node to answer; streams wait without end once they began."""
+ENDED_LEASES_KEPT = 2_000
+"""Ended leases a site keeps as proof; the longest ended go first."""
+GUEST_LOGS_KEPT = 10_000
+"""Log entries of guests a site keeps."""
+GUEST_LOGS_PER_SERVICE = 1_000
+"""The share of one service in it."""
+SITES_KNOWN = 5_000
+"""Records of other sites a site remembers; the longest unseen go first."""
+
+# Workers
+INLINE_GUEST_MS = 1.0
+"""A service whose calls take less than this on average is called on the worker's own loop, not in a thread."""
+SLOW_GUEST_MS = 10.0
+"""One call on the loop that took longer than this sends its service to the threads for a while."""
+GUEST_THREADS = 32
+"""Threads of one worker for slow guests."""
+GUEST_CALLS_RUNNING = 4
+"""Calls of one service that a worker runs in threads at once."""
+GUEST_CALLS_WAITING = 32
+"""Requests of one service that wait for a thread before more are turned away with 503."""
+WRITE_STALL_S = 30.0
+"""How long a user may leave an answer unread before the connection is cut."""
+WEBSOCKET_UNSENT_BYTES = 1024 * 1024
+"""Bytes waiting on one WebSocket before its slow reader is dropped."""
+WEBSOCKET_WAITING = 16
+"""Messages of one WebSocket waiting for their guest call before reading from it is paused."""
+WEBSOCKET_PING_S = 20.0
+"""Silence on a WebSocket before it is pinged; after as much silence again it is closed."""
+TOPIC_BYTES = 128
+"""Longest name of a topic."""
+TOPICS_PER_CONNECTION = 64
+"""Topics one WebSocket may be subscribed to."""
+RELAY_UNSENT_BYTES = 4 * 1024 * 1024
+"""Bytes waiting on the link to another copy, or to another worker, before messages (or the link) are dropped."""
+RELAY_RETRY_S = 10.0
+"""Longest wait between two attempts to reach the parent's relay."""
+RELAY_HOPS = 32
+"""Most sites a published message passes through."""
+PUBLICATIONS_REMEMBERED = 8192
+"""Ids of published messages a worker remembers, to deliver each once."""
+REPORT_INTERVAL_S = 0.25
+"""Time between two reports of a worker while something changes."""
+WEBSOCKET_REPORT_S = 1.0
+"""Time between two reports of the WebSockets that are open."""
+REPORT_LOGS = 200
+"""Guests' log lines in one report; more are counted and dropped."""
+CONTROL_FRAME_BYTES = 64 * 1024 * 1024
+"""Largest message between a node and its own workers."""
+WORKER_BEAT_S = 1.0
+"""Time between two signs of life of a worker."""
+WORKER_SILENT_S = 5.0
+"""Silence after which a worker is replaced."""
+WORKER_START_S = 20.0
+"""How long a worker may take to start."""
+WORKER_RESTART_S = 10.0
+"""Longest wait before a worker that keeps crashing is started again."""
+DRAIN_S = 5.0
+"""How long a worker that is told to stop finishes what it has begun."""
+ORPHAN_S = 0.5
+"""How long a worker whose node is gone finishes what it has begun."""

@@ -94,7 +94,7 @@ POLL_INTERVAL_S = 1.0
 """How often a customer asks a copy for its meter reading."""
 SILENT_AFTER_S = 3.0
 """How long a copy may leave polls unanswered before users are no longer sent to it."""
-USER_MEMORY_S = 60.0
+USER_MEMORY_S = 20.0
 """How long a user prefix that is not seen any more counts as demand."""
 SETTLE_S = 0.4
 """How long the loop waits for measurements still out before it chooses without them."""

@@ -67,10 +67,11 @@ TABLE = TransitionTable(
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """Effect: ask ``site`` for a lease (the same request each time: it is idempotent)."""
+    """Effect: ask ``site`` for a lease. The same ``request_id`` gets the same lease, however often it is asked."""
 
     service: ServiceId
     site: NodeId
+    request_id: str
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -155,6 +156,7 @@ class Switch:
         self.lease: Lease | None = None
         self.cold = False
         self.end_reason: str | None = None
+        self._request_id = f"{service} {now:.6f}"
         self._heard_at = now
         self._poll_at: float | None = None
 
@@ -169,7 +171,7 @@ class Switch:
 
     def start(self) -> list[SwitchEffect]:
         """The effects that set the switch going."""
-        return [Ask(self.service, self.site)] if self.state is State.ASKING else []
+        return [Ask(self.service, self.site, self._request_id)] if self.state is State.ASKING else []
 
     @property
     def usable_until(self) -> float | None:
@@ -247,7 +249,7 @@ class Switch:
             self._step(Step.REFUSED)
             return []
         self._step(Step.SENT)
-        return [Ask(self.service, self.site)]
+        return [Ask(self.service, self.site, self._request_id)]
 
     def _poll_answered(self, event: PollAnswered, now: float) -> list[SwitchEffect]:
         if self.state is State.RETIRING:

@@ -22,7 +22,6 @@ from footloose.migration.switch import (
     RetireWanted,
     State,
     Switch,
-    SwitchEffect,
     SwitchEvent,
 )
 from footloose.model.app import ServiceId
@@ -58,6 +57,9 @@ from footloose.topology.tree import RouteTree
 
 HOUSEKEEPING_S = 1.0
 """How often the loop looks for users that left and copies that idle."""
+
+LOOKED_AGAIN_AT_ONCE = 20
+"""Prefixes traced and measured again per housekeeping: bounds what watching many users costs."""
 
 
 class Loop:
@@ -108,12 +110,13 @@ class Loop:
         for running in list(self.services.values()):
             for site, copy in list(running.copies.items()):
                 if (due := copy.next_deadline()) is not None and due <= now:
-                    self._drive(running, site, copy.wake(now), now)
-        settled = {one.prefix for one in self.located.values() if one.settle_at is not None and one.settle_at <= now}
-        for prefix in settled:
-            self.located[prefix].settle_at = None
-            self.located[prefix].measuring.clear()
-            self._choose_for(prefix, now)
+                    before = copy.state
+                    self._effects += copy.wake(now)
+                    self._copy_changed(running, site, before, now)
+        for place in [one for one in self.located.values() if one.settle_at is not None and one.settle_at <= now]:
+            place.settled(now)
+            place.settle_at = None
+            self._choose_for(place.prefix, now)
         if now >= self._housekeeping_at:
             self._housekeeping_at = now + HOUSEKEEPING_S
             self._look_again(now)
@@ -160,7 +163,7 @@ class Loop:
                 inputs = {"address": seen.address, "rtt_ms": seen.rtt_ms, "at": site}
                 self._note(running.service, "observe", seen.prefix, "new users", "first seen", inputs, now)
             if reporter == self.here and running.spec.follow_users:
-                self._locate(seen.prefix, seen.address)
+                self._locate(seen)
                 if new:
                     touched[running.service] = running
         for running in touched.values():
@@ -168,10 +171,13 @@ class Loop:
 
     # Locate: trace the path
 
-    def _locate(self, prefix: Prefix, address: str) -> None:
-        if prefix not in self.located:
-            self.located[prefix] = Located(prefix, address)
-            self._effects.append(Trace(prefix, address))
+    def _locate(self, seen: Observation) -> None:
+        place = self.located.get(seen.prefix)
+        if place is None:
+            self.located[seen.prefix] = Located(seen.prefix, seen.address)
+            self._effects.append(Trace(seen.prefix, seen.address))
+        else:
+            place.address = seen.address
 
     def _located(self, event: RouteTraced, now: float) -> None:
         place = self.located.get(event.prefix)
@@ -181,13 +187,14 @@ class Loop:
         if event.route is None:
             self._note_all(event.prefix, "trace", "no route", event.reason, {}, now)
             return
-        place.route = event.route
+        known, place.route = place.route, event.route
         self.tree.update(event.prefix, event.route, now)
         hops = [hop.address for hop in event.route.hops]
         answered = sum(hop is not None for hop in hops)
         reason = f"{answered} of {len(hops)} routers answered"
         inputs: dict[str, Any] = {"hops": hops, "rtt_ms": event.route.rtt_ms}
-        self._note_all(event.prefix, "trace", "route traced", reason, inputs, now)
+        if known is None or [hop.router for hop in known.hops] != [hop.router for hop in event.route.hops]:
+            self._note_all(event.prefix, "trace", "route traced", reason, inputs, now)
         self._discover(place)
 
     # Discover sites on the path
@@ -210,14 +217,19 @@ class Loop:
         if not waiting:
             self._effects.append(Identify(sighting.api, sighting.node))
         waiting.append(event)
+        place.identifying.add(sighting.api)
 
     def _identified(self, event: SiteIdentified, now: float) -> None:
         waiting = self._identifying.pop(event.endpoint, [])
+        for sighted in waiting:
+            if (place := self.located.get(sighted.prefix)) is not None:
+                place.identifying.discard(event.endpoint)
         record = event.record
         if record is None:
             for sighted in waiting:
                 subject = f"{event.endpoint} ({sighted.sighting.source.value})"
                 self._note_all(sighted.prefix, "discover", "no such site", event.reason, {"at": subject}, now)
+                self._choose_for(sighted.prefix, now)
             return
         if record.node == self.here:
             return
@@ -231,19 +243,24 @@ class Loop:
         place = self.located.get(event.prefix)
         if place is None:
             return
+        first = place.discovered_at is None
         place.discovering = False
         place.discovered_at = now
-        place.settle_at = now + SETTLE_S
-        names = [self._name(site) for site in place.sightings]
-        reason = f"sites near the path: {', '.join(names) or 'none yet'}"
-        inputs = {"failures": list(event.failures)} if event.failures else {}
-        self._note_all(event.prefix, "discover", f"{len(names)} sites", reason, inputs, now)
+        if first:
+            place.settle_at = now + SETTLE_S
+            found = len(place.sightings) + len(place.identifying)
+            reason = "; ".join(event.failures) or "all finders answered"
+            self._note_all(event.prefix, "discover", f"{found} sites near the path", reason, {}, now)
         self._choose_for(event.prefix, now)
 
     # Measure: what was found proposes, a direct measurement decides
 
     def _nominate(self, place: Located, node: NodeId, sighting: Sighting, now: float) -> None:
         known = place.sightings.get(node)
+        if known is None:
+            reason = f"found by {sighting.source.value}" + (f" at router {sighting.router}" if sighting.router else "")
+            inputs = {"rtt_to_router_ms": sighting.rtt_ms, "api": str(sighting.api)}
+            self._note_all(place.prefix, "discover", self._name(node), reason, inputs, now)
         if known is None or (known.rtt_ms is None and sighting.rtt_ms is not None):
             place.sightings[node] = sighting
         if node not in place.measuring and node not in place.rtt_ms:
@@ -256,9 +273,12 @@ class Loop:
         if place is None:
             return
         place.measuring.discard(event.site)
+        first = event.site not in place.rtt_ms
         outcome = "no answer" if event.rtt_ms is None else f"{event.rtt_ms:.1f} ms"
         reason = event.reason or f"measured by {self._name(event.site)} itself"
-        self._note_all(event.prefix, "measure", outcome, reason, {"site": event.site, "rtt_ms": event.rtt_ms}, now)
+        if first:
+            inputs = {"site": event.site, "rtt_ms": event.rtt_ms}
+            self._note_all(event.prefix, "measure", outcome, reason, inputs, now)
         if event.rtt_ms is None:
             place.rtt_ms.pop(event.site, None)
         else:
@@ -294,6 +314,8 @@ class Loop:
         return {node: record for node, record in self.sites.items() if node not in self._avoided}
 
     def _pinned_placement(self, running: Running, site: NodeId) -> Placement:
+        if site == self.here:
+            return Placement((), {})
         choice = Choice(site, "moved there by hand", 0.0)
         return Placement((choice,), dict.fromkeys(running.users, site))
 
@@ -308,7 +330,9 @@ class Loop:
             to, was = running.placement.assignment.get(prefix), before.assignment.get(prefix)
             if place is None or not place.settled(now) or to == was:
                 continue
-            figures = {self._name(site): rtt_ms for site, rtt_ms in sorted(place.rtt_ms.items(), key=lambda one: one[1])}
+            figures = {
+                self._name(site): rtt_ms for site, rtt_ms in sorted(place.rtt_ms.items(), key=lambda one: one[1])
+            }
             outcome = "stay here" if to is None else self._name(to)
             reason = "no site is better by enough" if to is None else "best round trip among the chosen sites"
             self._note(running.service, "choose", prefix, outcome, reason, {"rtt_ms": figures}, now)
@@ -324,7 +348,7 @@ class Loop:
         inputs = {"price_per_hour": record.price_per_hour, "api": str(record.api)}
         self._note(running.service, "agree", site, f"asking {self._name(site)}", choice.reason, inputs, now)
         switch = running.copies[site] = Switch(running.service, site, now)
-        self._drive(running, site, switch.start(), now)
+        self._effects += switch.start()
 
     # Deploy
 
@@ -340,9 +364,10 @@ class Loop:
         before = switch.state
         effects = switch.receive(event.event, now)
         self._hear(running, event.site, event.event, now)
-        self._drive(running, event.site, effects, now)
-        if switch.state is not before:
-            self._copy_changed(running, switch, before, now)
+        if switch.state is State.RETIRING and before is not State.RETIRING:
+            self._redirect(running, now)  # users first, then the lease
+        self._effects += effects
+        self._copy_changed(running, event.site, before, now)
 
     def _hear(self, running: Running, site: NodeId, event: SwitchEvent, now: float) -> None:
         if isinstance(event, PollAnswered):
@@ -352,8 +377,10 @@ class Loop:
             if event.lease is not None:
                 self._redirect(running, now)
 
-    def _copy_changed(self, running: Running, switch: Switch, before: State, now: float) -> None:
-        site, name = switch.site, self._name(switch.site)
+    def _copy_changed(self, running: Running, site: NodeId, before: State, now: float) -> None:
+        switch, name = running.copies[site], self._name(site)
+        if switch.state is before:
+            return
         if switch.state is State.SENDING:
             self._note(running.service, "deploy", site, "sending the code", f"{name} does not have it", {}, now)
         elif switch.state is State.SERVING:
@@ -366,17 +393,11 @@ class Loop:
         elif switch.state is State.ENDED:
             reason = switch.end_reason or "ended"
             del running.copies[site]
-            if before not in (State.RETIRING,):
+            if before is not State.RETIRING:
                 running.refused_until[site] = now + REFUSAL_MEMORY_S
             self._note(running.service, "retire" if switch.lease else "agree", site, "ended", reason, {}, now)
         self._choose(running, now)
         self._redirect(running, now)
-
-    def _drive(self, running: Running, site: NodeId, effects: list[SwitchEffect], now: float) -> None:
-        self._effects += effects
-        copy = running.copies.get(site)
-        if copy is not None and copy.state is State.ENDED:
-            self._copy_changed(running, copy, State.SUSPECT, now)
 
     # Redirect
 
@@ -384,12 +405,12 @@ class Loop:
         redirects = []
         for prefix, site in sorted(running.placement.assignment.items()):
             if running.parent is not None and running.parent.node == site:
-                redirects.append(Redirect(prefix, running.parent.url, now + REDISCOVER_S * 2))
+                until = (now // REDISCOVER_S + 2) * REDISCOVER_S  # in steps, or every look would change the table
+                redirects.append(Redirect(prefix, running.parent.url, until))
                 continue
             copy = running.copies.get(site)
-            until = copy.usable_until if copy is not None else None
-            if copy is not None and copy.lease is not None and until is not None:
-                redirects.append(Redirect(prefix, copy.lease.url, until))
+            if copy is not None and copy.lease is not None and copy.usable_until is not None:
+                redirects.append(Redirect(prefix, copy.lease.url, copy.usable_until))
         before = {one.prefix: one.url for one in running.redirects}
         if tuple(redirects) == running.redirects:
             return
@@ -411,14 +432,12 @@ class Loop:
         for prefix in [one for one in self.located if one not in wanted]:
             del self.located[prefix]
             self.tree.forget(prefix)
-        for place in self.located.values():
-            stale = place.discovered_at is not None and now - place.discovered_at > REDISCOVER_S
-            if stale and not place.discovering:
-                for site in place.rtt_ms:
-                    if site in self.sites and site not in place.measuring:
-                        place.measuring.add(site)
-                        self._effects.append(Measure(self.sites[site], place.prefix, place.address))
-                self._discover(place)
+        stale = [one for one in self.located.values() if one.discovered_at and now - one.discovered_at > REDISCOVER_S]
+        for place in sorted(stale, key=lambda one: one.discovered_at or 0.0)[:LOOKED_AGAIN_AT_ONCE]:
+            place.discovered_at = now
+            self._effects.append(Trace(place.prefix, place.address))
+            for site in sorted(place.rtt_ms.keys() & self.sites.keys()):
+                self._effects.append(Measure(self.sites[site], place.prefix, place.address))
 
     def _retire_idle(self, now: float) -> None:
         for running in self.services.values():
@@ -431,19 +450,16 @@ class Loop:
         copy = running.copies[site]
         if copy.state in (State.RETIRING, State.ENDED):
             return
-        before = copy.state
         effects = copy.receive(RetireWanted(reason), now)
         self._note(running.service, "retire", site, f"giving up the copy at {self._name(site)}", reason, {}, now)
         self._redirect(running, now)  # users first, then the lease
-        self._drive(running, site, effects, now)
-        if copy.state is State.ENDED:
-            self._copy_changed(running, copy, before, now)
+        self._effects += effects
 
     # What people ask for
 
     def _move(self, event: MoveWanted, now: float) -> None:
         running = self.services.get(event.service)
-        if running is None:
+        if running is None or (event.site not in self.sites and event.site not in (None, self.here)):
             return
         running.pinned = event.site
         outcome = "left to the loop" if event.site is None else f"all users to {self._name(event.site)}"

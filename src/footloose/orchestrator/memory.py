@@ -9,7 +9,7 @@ from footloose.migration.switch import Switch
 from footloose.model.app import Service, ServiceId
 from footloose.model.network import Observation, Prefix, Route
 from footloose.model.routing import Redirect
-from footloose.model.site import Sighting
+from footloose.model.site import Endpoint, Sighting
 from footloose.orchestrator.messages import Parent
 from footloose.placement.interface import Placement
 
@@ -19,7 +19,7 @@ DEMAND_HALF_LIFE_S = 30.0
 
 @dataclass
 class User:
-    """One prefix's use of one service: requests (halved every ``DEMAND_HALF_LIFE_S``) and open WebSockets are demand."""
+    """One prefix's use of one service: requests, halved every ``DEMAND_HALF_LIFE_S``, and WebSockets."""
 
     prefix: Prefix
     address: str
@@ -64,16 +64,20 @@ class Located:
     discovered_at: float | None = None
     settle_at: float | None = None
     sightings: dict[NodeId, Sighting] = field(default_factory=dict)
+    identifying: set[Endpoint] = field(default_factory=set)
     measuring: set[NodeId] = field(default_factory=set)
     rtt_ms: dict[NodeId, float] = field(default_factory=dict)
+    _settled: bool = False
 
     def settled(self, now: float) -> bool:
-        """Whether what can be known of the sites near it is known, or has been waited for long enough."""
-        if self.tracing:
-            return False
-        if self.settle_at is not None and now >= self.settle_at:
-            return True
-        return self.discovered_at is not None and not self.discovering and not self.measuring
+        """Whether what can be known of the sites near it is known, or has been waited for long enough.
+
+        Once it is, it stays so: looking again later adds to what is known and does not put it in doubt.
+        """
+        waited = self.settle_at is not None and now >= self.settle_at
+        complete = self.discovered_at is not None and not (self.discovering or self.identifying or self.measuring)
+        self._settled = self._settled or waited or complete
+        return self._settled
 
 
 @dataclass

@@ -21,7 +21,7 @@ class Parent(msgspec.Struct, frozen=True):
 
 
 class ServiceStarted(msgspec.Struct, frozen=True):
-    """Event: a service runs here from now on; ``parent`` is None at its home site, ``leases`` are of copies from before."""
+    """Event: a service runs here now; ``parent`` is None at its home site, ``leases`` are of copies from before."""
 
     service: ServiceId
     spec: Service

@@ -67,6 +67,28 @@ ROUTE_HOPS = 30
 TRACE_TIMEOUT_S = 1.5
 """Longest wait for a silent hop, as the ICON Python Orchestrator has it; usually cut short by the times of the hops that answered."""
 
+# Discovery
+FINDER_TIMEOUT_S = 4.0
+"""How long one finder may work on one route."""
+SIGHTINGS_PER_FINDER = 256
+"""Sightings taken from one finder for one route."""
+DNS_LOOKUPS_PER_ROUTE = 128
+"""Questions put to the DNS for one route."""
+DNS_PARALLEL = 16
+"""DNS questions of one route in flight at a time."""
+DNS_TIMEOUT_S = 1.5
+"""How long one DNS question may take, all name servers together."""
+DNS_NAMES_PER_HOP = 2
+"""PTR names looked at per hop."""
+DNS_ZONES_PER_NAME = 5
+"""Zones asked for one router name; the longest names go first when there are more."""
+DNS_SITES_PER_ZONE = 8
+"""SRV targets taken of one zone, and addresses of one target, in order of preference."""
+DNS_CACHED_ANSWERS = 10_000
+"""DNS answers remembered; the least recently used go first."""
+DNS_CACHE_S = 3600.0
+"""Longest time a DNS answer is believed, whatever TTL it came with."""
+
 # DHT
 DHT_BUCKET = 20
 """k of Kademlia: contacts per bucket, and copies of a record."""
@@ -78,6 +100,34 @@ DHT_KEYS = 50_000
 """Router ids one node keeps records for."""
 RECORD_LIFETIME_S = 600.0
 """How long a signed site record is good for."""
+DHT_RECORDS = 100_000
+"""Announcements one DHT node keeps in all; those farthest from its own id go first."""
+DHT_RECORD_BYTES = 320
+"""Largest signed announcement."""
+DHT_STORE_BURST = 5_000
+"""Announcements one source prefix may store at once ..."""
+DHT_STORES_PER_S = 20.0
+"""... and how many more per second after that."""
+DHT_READ = 8
+"""Of the nodes nearest a key, how many a look-up waits for."""
+DHT_LOOKUP_S = 3.0
+"""Longest look-up."""
+DHT_LOOKUPS = 64
+"""Look-ups a node runs at a time for its own site."""
+DHT_BACKGROUND_LOOKUPS = 4
+"""Look-ups a node runs at a time to announce, join and refresh."""
+DHT_QUERIES_PER_LOOKUP = 100
+"""Requests one look-up may send."""
+DHT_REQUESTS = 4_096
+"""Requests a DHT node may have unanswered."""
+DHT_LOST_CONTACTS = 128
+"""Contacts that fell silent and are still tried now and then, so that halves of the network find each other again."""
+DHT_ANNOUNCED = 1_000
+"""Router ids one node announces itself under; the least recently measured go first."""
+DHT_BOOTSTRAP = 64
+"""Bootstrap endpoints tried."""
+DHT_REPLAYS = 20_000
+"""Requests remembered so that a copy of one is not answered."""
 
 # Leases
 LEASE_TERM_S = 60.0

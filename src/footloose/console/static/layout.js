@@ -1,0 +1,261 @@
+// From what a site sees to where things stand on the map. Pure: no page, no clock.
+//
+// The map reads from left to right: this site, then everything else at its round trip from here, on a square-root scale
+// (near things need the room). From top to bottom each leaf of the tree has one row.
+
+import { known } from "./format.js";
+
+export const PREFIXES = 300; // prefixes drawn at most, the busiest first
+const LEFT = 26;
+const TOP = 14;
+const AXIS = 30;
+const ROW = { least: 4, most: 30 };
+const HEIGHT = { least: 230, most: 620 };
+const ROWS = { prefix: 1, site: 1, router: 0.4, here: 1 }; // a router that leads nowhere needs little room
+export const LABEL_ROW = 11; // in lower rows there is no room for a label each
+const TICKS = [1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000, 2000, 5000];
+const TICK_GAP = 46;
+
+/**
+ * Lay out a view for a drawing `width` pixels wide.
+ * Points have `x`, `y`, `kind` ("here", "router", "prefix", "site"); lines lead from a parent to a point;
+ * flows lead from a user to the site serving it, through the points of the tree between them.
+ */
+export function layOut(view, width) {
+  const users = usersByPrefix(view.users);
+  const root = tree(view, users);
+  const shown = prune(root, users);
+  hangSites(root, view, users);
+  measure(root, users);
+  const rows = stand(root);
+  const row = Math.min(ROW.most, Math.max(ROW.least, (HEIGHT.most - TOP - AXIS) / Math.max(rows, 1)));
+  const right = width < 520 || row < LABEL_ROW ? 96 : 124;
+  const height = Math.max(HEIGHT.least, TOP + AXIS + row * rows);
+  const offset = (height - TOP - AXIS - row * rows) / 2;
+  const farthest = Math.max(10, ...walk(root).map((point) => point.far));
+  const scale = (ms) => LEFT + Math.sqrt(Math.max(0, ms) / farthest) * (width - LEFT - right);
+  const points = walk(root);
+  for (const point of points) {
+    point.x = Math.round(scale(point.far));
+    point.y = Math.round((TOP + offset + point.row * row) * 2) / 2;
+  }
+  return {
+    points,
+    lines: points.filter((point) => point.parent !== null),
+    flows: flows(points, view.users),
+    ticks: ticks(scale, farthest),
+    width,
+    height: Math.round(height),
+    row,
+    axis: Math.round(height) - AXIS,
+    hidden: users.size - shown,
+    users,
+  };
+}
+
+function usersByPrefix(users) {
+  const grouped = new Map();
+  for (const user of users) {
+    if (!grouped.has(user.prefix)) grouped.set(user.prefix, []);
+    grouped.get(user.prefix).push(user);
+  }
+  return grouped;
+}
+
+function point(id, kind, label, parent, rttMs) {
+  return { id, kind, label, parent, rttMs, sites: [], children: [], x: 0, y: 0, row: 0, far: 0, weight: 0 };
+}
+
+// The tree as given, made safe to walk: one root, no cycles, nothing left hanging.
+function tree(view, users) {
+  const given = new Map(view.nodes.map((node) => [node.id, node]));
+  const rootNode = view.nodes.find((node) => node.parent === null) ?? { id: view.node, label: view.name };
+  const root = point(rootNode.id, "here", rootNode.label || view.name, null, 0);
+  const points = new Map([[root.id, root]]);
+  for (const node of given.values()) {
+    if (node.id === root.id) continue;
+    const made = point(node.id, node.kind === "prefix" ? "prefix" : "router", node.label, null, node.rtt_ms);
+    made.sites = node.sites;
+    points.set(node.id, made);
+  }
+  for (const prefix of users.keys()) {
+    if (!points.has(prefix)) points.set(prefix, point(prefix, "prefix", prefix, null, null));
+  }
+  for (const child of points.values()) {
+    if (child === root) continue;
+    const parent = points.get(given.get(child.id)?.parent) ?? root;
+    child.parent = leadsTo(parent, child) ? root : parent;
+    child.untraced = child.parent === root && !given.has(child.id);
+    child.parent.children.push(child);
+  }
+  return root;
+}
+
+function leadsTo(from, goal) {
+  for (let at = from; at !== null; at = at.parent) if (at === goal) return true;
+  return false;
+}
+
+// Too many prefixes for a drawing: the busiest stay, and the routers that lead to them. Returns how many users' prefixes stay.
+function prune(root, users) {
+  const prefixes = walk(root).filter((each) => each.kind === "prefix");
+  if (prefixes.length <= PREFIXES) return users.size;
+  const requests = (each) => (users.get(each.id) ?? []).reduce((sum, user) => sum + user.requests, 0);
+  prefixes.sort((one, other) => requests(other) - requests(one));
+  const kept = new Set(prefixes.slice(0, PREFIXES));
+  keep(root, kept);
+  return [...kept].filter((each) => users.has(each.id)).length;
+}
+
+function keep(at, kept) {
+  at.children = at.children.filter((child) => keep(child, kept));
+  return at.children.length > 0 || kept.has(at);
+}
+
+// A site hangs at the router it is nearest to; one that is at no router of the tree hangs at the root, at its distance.
+function hangSites(root, view, users) {
+  const served = servedFrom(view.users);
+  const routers = new Map();
+  for (const router of walk(root)) {
+    for (const id of router.sites) {
+      if (!routers.has(id)) routers.set(id, []);
+      routers.get(id).push(router);
+    }
+  }
+  for (const site of view.sites) {
+    const state = served.has(site.node) && site.state === "known" ? "serving" : site.state;
+    if (site.node === view.node) {
+      Object.assign(root, { site: site.node, state: "self" });
+      continue;
+    }
+    const parent = nearest(routers.get(site.node), site.rtt_ms) ?? root;
+    const rttMs = site.rtt_ms ?? (parent === root ? guess(served.get(site.node), users) : null);
+    if (parent === root && rttMs === null) continue; // known by name only: the list below the map has it
+    const made = point(`site ${site.node}`, "site", site.name, parent, rttMs);
+    Object.assign(made, { site: site.node, state, offPath: parent === root });
+    parent.children.push(made);
+  }
+  root.site ??= view.node;
+}
+
+function servedFrom(users) {
+  const served = new Map();
+  for (const user of users) {
+    if (!served.has(user.site)) served.set(user.site, []);
+    served.get(user.site).push(user);
+  }
+  return served;
+}
+
+function nearest(routers, rttMs) {
+  if (!routers) return null;
+  const gap = (router) => (known(rttMs) && known(router.rttMs) ? Math.abs(router.rttMs - rttMs) : Infinity);
+  return routers.reduce((best, each) => (gap(each) < gap(best) || (gap(each) === Infinity && depth(each) > depth(best)) ? each : best));
+}
+
+const depth = (at) => (at.parent === null ? 0 : 1 + depth(at.parent));
+
+// No one measured this site from here, yet it serves users we know: it is about as far as they were, less what they have now.
+function guess(servedUsers) {
+  const gaps = (servedUsers ?? []).filter((user) => known(user.first_rtt_ms) && known(user.rtt_ms)).map((user) => user.first_rtt_ms - user.rtt_ms);
+  return gaps.length > 0 ? Math.max(0, Math.min(...gaps)) : null;
+}
+
+// How far each point is drawn: at its round trip, but never nearer than what lies before it, since jitter may say so.
+function measure(root, users) {
+  for (const at of walk(root)) {
+    if (at.parent === null) continue;
+    const own = at.rttMs ?? (at.kind === "prefix" ? firstRtt(users.get(at.id)) : null);
+    at.far = Math.max(at.parent.far + (at.kind === "site" ? 0 : 0.05), own ?? at.parent.far + 0.5);
+  }
+}
+
+function firstRtt(users) {
+  const figures = (users ?? []).map((user) => user.first_rtt_ms ?? user.rtt_ms).filter(known);
+  return figures.length > 0 ? Math.min(...figures) : null;
+}
+
+// Rows from top to bottom; a parent stands in the middle of its children. Returns how many rows there are.
+const ORDER = { site: 0, prefix: 1, router: 2, here: 3 };
+
+function stand(root) {
+  let rows = 0;
+  const order = walk(root).reverse(); // children before parents
+  for (const at of order) {
+    at.weight = at.kind === "prefix" ? 1 : at.children.reduce((sum, child) => sum + child.weight, 0);
+    at.children.sort((one, other) => (one.offPath ?? false) - (other.offPath ?? false) || ORDER[one.kind] - ORDER[other.kind] || compare(one.id, other.id));
+  }
+  const place = (at) => {
+    if (at.children.length === 0) {
+      at.row = rows + ROWS[at.kind] / 2;
+      rows += ROWS[at.kind];
+    } else {
+      at.children.forEach(place);
+      const onPath = at.children.filter((child) => !child.offPath);
+      const spread = onPath.length > 0 ? onPath : at.children;
+      at.row = (spread[0].row + spread.at(-1).row) / 2;
+    }
+  };
+  place(root);
+  return rows;
+}
+
+const PARTS = new Intl.Collator("en", { numeric: true });
+const compare = (one, other) => PARTS.compare(one, other);
+
+// All points, parents before children.
+function walk(root) {
+  const points = [root];
+  for (let at = 0; at < points.length; at++) points.push(...points[at].children);
+  return points;
+}
+
+function flows(points, users) {
+  const bySite = new Map(points.filter((each) => each.site).map((each) => [each.site, each]));
+  const byPrefix = new Map(points.filter((each) => each.kind === "prefix").map((each) => [each.id, each]));
+  return users.flatMap((user) => {
+    const from = byPrefix.get(user.prefix);
+    const to = bySite.get(user.site);
+    return from && to ? [{ user, from, to, path: between(from, to) }] : [];
+  });
+}
+
+/** The points from one to the other along the tree. A site off the tree is reached straight. */
+function between(from, to) {
+  if (to.offPath) return [from, to];
+  const up = [];
+  for (let at = from; at !== null; at = at.parent) up.push(at);
+  const down = [];
+  let at = to;
+  while (!up.includes(at)) {
+    down.unshift(at);
+    at = at.parent;
+  }
+  return [...up.slice(0, up.indexOf(at) + 1), ...down];
+}
+
+function ticks(scale, farthest) {
+  const chosen = [];
+  let last = scale(0);
+  for (const ms of TICKS) {
+    if (ms > farthest) break;
+    const x = Math.round(scale(ms));
+    if (x - last < TICK_GAP) continue;
+    chosen.push({ ms, x });
+    last = x;
+  }
+  return chosen;
+}
+
+/** A smooth line through points: level at each of them, as the lines of the tree are. */
+export function curve(path) {
+  const [start, ...rest] = path;
+  let data = `M${start.x} ${start.y}`;
+  let last = start;
+  for (const next of rest) {
+    const middle = (last.x + next.x) / 2;
+    data += `C${middle} ${last.y} ${middle} ${next.y} ${next.x} ${next.y}`;
+    last = next;
+  }
+  return data;
+}

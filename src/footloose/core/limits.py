@@ -66,6 +66,18 @@ ROUTE_HOPS = 30
 """Longest route traced."""
 TRACE_TIMEOUT_S = 1.5
 """Longest wait for a silent hop, as the ICON Python Orchestrator has it; usually cut short by the times of the hops that answered."""
+TRACES_AT_ONCE = 32
+"""Traces a site runs side by side; further ones wait their turn."""
+TRACES_WAITING = 1_000
+"""Targets waiting to be traced before new ones are turned away."""
+PROBE_TIMEOUT_S = 1.0
+"""Longest wait for a host whose round trip is measured."""
+PROBE_TRIES = 10
+"""Most probes in one measurement of a round trip."""
+ANNOUNCED_ROUTERS = 32
+"""Routers a site announces itself under; the nearest, as those far away will know nearer sites."""
+ANNOUNCED_WITHIN_MS = 50.0
+"""Farthest router a site announces itself under."""
 
 # Discovery
 FINDER_TIMEOUT_S = 4.0

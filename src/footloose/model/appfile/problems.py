@@ -1,0 +1,42 @@
+"""What is wrong with an app file, where, and what to do about it."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from footloose.core.errors import LocalError
+from footloose.core.limits import APP_FILE_PROBLEMS
+
+
+class Spot(msgspec.Struct, frozen=True, order=True):
+    """A place in a file. Lines and columns count from 1, as editors do; 0 is the file as a whole."""
+
+    line: int = 0
+    column: int = 0
+
+
+class Problem(msgspec.Struct, frozen=True, order=True):
+    """One thing wrong. ``key`` is the dotted path of the key concerned, empty for the file as a whole."""
+
+    at: Spot
+    key: str
+    what: str
+    fix: str
+
+    def line(self, file: str) -> str:
+        """The problem in one line, in the form editors and compilers use."""
+        place = f"{file}:{self.at.line}:{self.at.column}" if self.at.line else file
+        key = f"{self.key}: " if self.key else ""
+        return f"{place}: {key}{self.what} ({self.fix})"
+
+
+class AppFileError(LocalError):
+    """An app file that cannot be used. ``problems`` has all that was found, in the order of the file."""
+
+    def __init__(self, file: str, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(set(problems)))[:APP_FILE_PROBLEMS]
+        count = f"{len(self.problems)} problems" if len(self.problems) != 1 else "1 problem"
+        super().__init__(count, where=file)
+
+    def __str__(self) -> str:
+        return "\n".join(problem.line(self.where or "") for problem in self.problems)

@@ -1,0 +1,1 @@
+"""How sites speak to each other: HTTPS pinned to node ids, requests signed by their callers."""

@@ -1,0 +1,79 @@
+"""One request on its way through a guest: what the guest is given, and what it has said so far."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from footloose.core.limits import GUEST_LOG_BYTES
+from footloose.model.guest import GuestFault
+from footloose.runtimes.wasm.memory import GuestMemory, OutOfBounds
+
+
+class Stop(Exception):
+    """Raised by a host function to end the guest: it is done (``fault`` None) or has broken a rule."""
+
+    def __init__(self, fault: GuestFault | None, detail: str = "") -> None:
+        self.fault = fault
+        self.detail = detail
+        super().__init__(detail)
+
+
+class Call:
+    """The state of one call, shared with the host functions. Belongs to one thread."""
+
+    __slots__ = ("body", "body_read", "bug", "closed", "environment", "log", "output", "output_limit", "stop")
+
+    def __init__(self, environment: Sequence[bytes], body: bytes, output_limit: int) -> None:
+        self.environment = environment
+        """``NAME=VALUE``, for guests that ask for it."""
+        self.body = body
+        self.body_read = 0
+        self.output = bytearray()
+        self.output_limit = output_limit
+        self.log = bytearray()
+        self.closed: frozenset[int] = frozenset()
+        """Descriptors the guest has closed."""
+        self.stop: Stop | None = None
+        """Why a host function ended the guest."""
+        self.bug: BaseException | None = None
+        """An exception of our own that escaped a host function; raised again once the guest is out of the way."""
+
+    def append_log(self, memory: GuestMemory, at: int, length: int) -> None:
+        """Add to the log what still fits. Raises :class:`OutOfBounds`."""
+        if length > memory.size - at:
+            raise OutOfBounds
+        self.log += memory.read(at, min(length, GUEST_LOG_BYTES - len(self.log)))
+
+    def append_output(self, memory: GuestMemory, at: int, length: int) -> None:
+        """Add to the output. Raises :class:`OutOfBounds`; :class:`Stop` where it grows larger than allowed."""
+        if len(self.output) + length > self.output_limit:
+            raise Stop(GuestFault.OUTPUT, f"more than {self.output_limit} bytes")
+        self.output += memory.read(at, length)
+
+
+class HostFunction(msgspec.Struct, frozen=True):
+    """A function guests may import. ``parameters`` and ``results`` list value types: ``i`` is i32, ``I`` is i64.
+
+    ``run`` gets the call, the guest's memory and the parameters as unsigned numbers, and returns the result.
+    ``out_of_bounds`` is the result where the guest named memory it does not have; None makes that a trap.
+    """
+
+    parameters: str
+    results: str
+    run: Callable[..., int | None]
+    out_of_bounds: int | None = None
+
+
+def enter_host(function: HostFunction, call: Call, memory: GuestMemory, parameters: tuple[int, ...]) -> int:
+    """Run a host function. Where it ends the guest, ``call.stop`` says so and every later call does nothing."""
+    if call.stop is not None:
+        return 0
+    try:
+        return function.run(call, memory, *parameters) or 0
+    except OutOfBounds:
+        if function.out_of_bounds is not None:
+            return function.out_of_bounds
+        call.stop = Stop(GuestFault.TRAP, "a host function was given memory the guest does not have")
+    except Stop as stop:
+        call.stop = stop
+    return 0

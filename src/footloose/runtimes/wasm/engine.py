@@ -1,0 +1,106 @@
+"""The engine's configuration: one place for the process that compiles and the workers that run.
+
+Code compiled under one configuration is refused under another, so both sides build it here. How instances are
+allocated is no part of that: the compiler needs no pool.
+"""
+
+import functools
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import wasmtime
+from wasmtime import _ffi as ffi
+
+ENGINE_VERSION = version("wasmtime")
+MAX_STACK_BYTES = 512 * 1024
+"""Stack of one guest, out of the calling thread's (8 MiB on Linux): going deeper is a trap."""
+MAX_MEMORY_BYTES = 256 * 1024 * 1024
+"""Largest memory any instance can have, whatever its service's limits say."""
+INSTANCES = 128
+"""Instances alive at once in one process: at most one per thread that is answering."""
+MEMORY_KEPT_BYTES = 256 * 1024
+"""Memory that stays with a slot of the pool and is zeroed rather than given back: two to three times faster."""
+TABLE_KEPT_BYTES = 16 * 1024
+"""The same for tables."""
+
+CODE_SETTINGS: Mapping[str, bool | str | int] = {
+    "strategy": "cranelift",
+    "cranelift_opt_level": "speed",
+    "epoch_interruption": True,
+    "max_wasm_stack": MAX_STACK_BYTES,
+    "memory_init_cow": True,
+    # What guests may be built with: WebAssembly 2.0 and tail calls. Memories are 32-bit and not shared, which the
+    # calling convention rests on; the rest is left out until a toolchain needs it.
+    "wasm_bulk_memory": True,
+    "wasm_multi_value": True,
+    "wasm_reference_types": True,
+    "wasm_simd": True,
+    "wasm_tail_call": True,
+    "wasm_relaxed_simd": False,
+    "wasm_threads": False,
+    "wasm_memory64": False,
+    "wasm_multi_memory": False,
+    "wasm_function_references": False,
+    "wasm_gc": False,
+    "wasm_exceptions": False,
+    "wasm_component_model": False,
+}
+"""All that decides which code comes out, as attributes of :class:`wasmtime.Config`."""
+
+
+def compiling_engine() -> wasmtime.Engine:
+    """An engine to compile with."""
+    return wasmtime.Engine(_config())
+
+
+def running_engine() -> wasmtime.Engine:
+    """An engine to run what :func:`compiling_engine` compiled: instances come from a pool.
+
+    The pool reserves 4 GiB of addresses (not memory) per instance, so that memory accesses need no bounds check.
+    """
+    config = _config()
+    _pool(config)
+    return wasmtime.Engine(config)
+
+
+@functools.cache
+def engine_key() -> str:
+    """16 hexadecimal digits that differ wherever compiled code may not be shared: engine, settings or processor."""
+    identity = [ENGINE_VERSION, dict(CODE_SETTINGS), platform.machine(), _processor_features()]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _config() -> wasmtime.Config:
+    config = wasmtime.Config()
+    for name, value in CODE_SETTINGS.items():
+        setattr(config, name, value)
+    # Only components need it, and without it a store is cheaper to make. Has no public setter yet.
+    ffi.wasmtime_config_concurrency_support_set(config.ptr(), False)
+    return config
+
+
+def _pool(config: wasmtime.Config) -> None:
+    pool = ffi.wasmtime_pooling_allocation_config_new()
+    for name, value in {
+        "total_core_instances": INSTANCES,
+        "total_memories": INSTANCES,
+        "total_tables": INSTANCES,
+        "max_memory_size": MAX_MEMORY_BYTES,
+        "linear_memory_keep_resident": MEMORY_KEPT_BYTES,
+        "table_keep_resident": TABLE_KEPT_BYTES,
+    }.items():
+        getattr(ffi, f"wasmtime_pooling_allocation_config_{name}_set")(pool, value)
+    ffi.wasmtime_pooling_allocation_strategy_set(config.ptr(), pool)
+    ffi.wasmtime_pooling_allocation_config_delete(pool)
+
+
+def _processor_features() -> list[str]:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in {"flags", "Features"}:  # x86-64, aarch64
+            return sorted(value.split())
+    return []

@@ -1,0 +1,164 @@
+"""How a request goes through an instance, whichever path runs it, and what each kind of failure is called."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import wasmtime
+
+from footloose.core.errors import LocalError
+from footloose.model.app import GuestKind, Limits
+from footloose.model.guest import GuestAnswer, GuestError, GuestFault
+from footloose.runtimes.wasm.call import Call
+from footloose.runtimes.wasm.memory import GuestMemory, OutOfBounds
+from footloose.runtimes.wasm.request import environment_of, scgi_of
+from footloose.runtimes.wasm.ticker import Ticker, ticks_for
+
+
+class Trapped(Exception):
+    """The engine stopped the guest. ``code`` is None where a host function asked it to."""
+
+    def __init__(self, code: wasmtime.TrapCode | None) -> None:
+        self.code = code
+        super().__init__(code)
+
+
+class Instance(Protocol):
+    """A fresh instance of a module: one request's own. All but :meth:`close` raise :class:`Trapped`."""
+
+    def allocate(self, length: int) -> int:
+        """Call ``footloose_alloc``."""
+        ...
+
+    def handle(self, at: int, length: int) -> int:
+        """Call ``footloose_handle``; the result is unsigned."""
+        ...
+
+    def start(self) -> None:
+        """Call ``_start``."""
+        ...
+
+    def memory(self) -> GuestMemory:
+        """Its memory, as large as it is now."""
+        ...
+
+    def close(self) -> None:
+        """Throw it away."""
+        ...
+
+
+class LinkedModule(Protocol):
+    """A module with its imports met, as one of the two paths holds it."""
+
+    def instantiate(self, call: Call, limits: Limits, ticks: int) -> Instance:
+        """A fresh instance, to be stopped after so many ticks.
+
+        Raises :class:`Trapped`, or :class:`LocalError` if there is no room for it.
+        """
+        ...
+
+
+class WasmGuest:
+    """A loaded module, ready to answer (:class:`footloose.model.guest.Guest`). Calls may come from many threads."""
+
+    def __init__(self, module: LinkedModule, kind: GuestKind, limits: Limits, ticker: Ticker) -> None:
+        self._module = module
+        self._answer = self._answer_handler if kind is GuestKind.HANDLER else self._answer_command
+        self._limits = limits
+        self._ticks = ticks_for(limits.time_ms)
+        self._ticker = ticker
+
+    def call(self, environment: Sequence[tuple[str, str]], body: bytes) -> GuestAnswer:
+        """Answer one request in a fresh instance.
+
+        Raises :class:`GuestError` if the guest fails; :class:`LocalError` if the request has no CGI form, or more
+        instances are alive than the engine has room for.
+        """
+        return self._answer(environment, body)
+
+    def _answer_handler(self, environment: Sequence[tuple[str, str]], body: bytes) -> GuestAnswer:
+        request = scgi_of(environment, body)
+        call = Call((), b"", self._limits.output_bytes)
+        return GuestAnswer(self._run(call, request), bytes(call.log))
+
+    def _answer_command(self, environment: Sequence[tuple[str, str]], body: bytes) -> GuestAnswer:
+        call = Call(environment_of(environment, body), body, self._limits.output_bytes)
+        self._run(call, None)
+        return GuestAnswer(bytes(call.output), bytes(call.log))
+
+    def _run(self, call: Call, request: bytes | None) -> bytes:
+        instance: Instance | None = None
+        self._ticker.enter(call)
+        try:
+            instance = self._module.instantiate(call, self._limits, self._ticks)
+            if request is not None:
+                return _exchange(call, instance, request)
+            instance.start()
+            _check_stopped(call)
+        except Trapped as trapped:
+            _check_stopped(call)
+            if call.stop is None:
+                raise self._failure(trapped, call, instance) from None
+        finally:
+            self._ticker.leave(call)
+            if instance is not None:
+                instance.close()
+        return b""
+
+    def _failure(self, trapped: Trapped, call: Call, instance: Instance | None) -> GuestError:
+        if trapped.code is wasmtime.TrapCode.INTERRUPT:
+            return GuestError(GuestFault.TIME, f"more than {self._limits.time_ms:g} ms", log=bytes(call.log))
+        used = instance.memory().size if instance is not None else 0
+        name = trapped.code.name.lower().replace("_", " ") if trapped.code is not None else "trap"
+        detail = f"{name}, with {used} of {self._limits.memory_bytes} bytes of memory in use"
+        full = trapped.code is wasmtime.TrapCode.UNREACHABLE and nearly_full(used, self._limits.memory_bytes)
+        return GuestError(GuestFault.MEMORY if full else GuestFault.TRAP, detail, log=bytes(call.log))
+
+
+def nearly_full(used_bytes: int, limit_bytes: int) -> bool:
+    """Whether a guest that gave up had hardly any memory left to ask for.
+
+    The engine does not tell when it refused to grow a memory; guests that are refused mostly abort.
+    """
+    return used_bytes > limit_bytes - max(limit_bytes // 8, 65536)
+
+
+def _exchange(call: Call, instance: Instance, request: bytes) -> bytes:
+    at = instance.allocate(len(request))
+    _check_stopped(call)
+    if at == 0:
+        raise GuestError(GuestFault.MEMORY, f"no room for a request of {len(request)} bytes", log=bytes(call.log))
+    try:
+        instance.memory().write(at, request)
+    except OutOfBounds:
+        raise _malformed(call, f"footloose_alloc gave {at}, outside its memory") from None
+    packed = instance.handle(at, len(request))
+    _check_stopped(call)
+    at, length = packed >> 32, packed & 0xFFFF_FFFF
+    if length > call.output_limit:
+        raise GuestError(GuestFault.OUTPUT, f"{length} bytes, of {call.output_limit} allowed", log=bytes(call.log))
+    try:
+        return instance.memory().read(at, length)
+    except OutOfBounds:
+        raise _malformed(call, f"an answer of {length} bytes at {at}, outside its memory") from None
+
+
+def _malformed(call: Call, detail: str) -> GuestError:
+    return GuestError(GuestFault.ANSWER, detail, log=bytes(call.log))
+
+
+def _check_stopped(call: Call) -> None:
+    """Raise what a host function ended the guest for, unless it was simply done."""
+    if call.bug is not None:
+        raise call.bug
+    if call.stop is not None and call.stop.fault is not None:
+        raise GuestError(call.stop.fault, call.stop.detail, log=bytes(call.log))
+
+
+def check_limits(limits: Limits, most_memory_bytes: int) -> None:
+    """Raises :class:`LocalError` if no guest can be held to these limits."""
+    if not 0 < limits.memory_bytes <= most_memory_bytes:
+        raise LocalError(
+            f"a memory limit of {limits.memory_bytes} bytes", where="limits", fix=f"at most {most_memory_bytes}"
+        )
+    if not 0 < limits.time_ms < 1e9 or limits.output_bytes < 0:
+        raise LocalError("a time or output limit that is not a positive number", where="limits")

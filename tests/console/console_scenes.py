@@ -151,16 +151,11 @@ def crowd(seed: int = 7, sites: int = 40, prefixes: int = 100, routers: int = 24
     views = [ViewSite(HOME, "exchange", "http://192.0.2.1:8080", "self", "", "fra", 0.0, 0.0, (SERVICE,))]
     for number, (host, place) in enumerate(hosts.items()):
         state = "serving" if host in serving else lots.choice(("known", "known", "known", "refused"))
-        price = lots.randrange(1, 90) / 1000
+        price, rtt_ms = lots.randrange(1, 90) / 1000, round(far[place] + 0.8, 1)
         gateway = f"http://198.51.100.{number}:8080"
-        views.append(
-            ViewSite(
-                host, f"edge-{number:02}", gateway, state, "", "eu", price, round(far[place] + 0.8, 1), (), ("dht",)
-            )
-        )
-    services = [
-        ViewService(SERVICE, HOME, "exchange", "home", "running", "http://192.0.2.1/", BEGAN - 9000, prefixes, 64000)
-    ]
+        views.append(ViewSite(host, f"edge-{number:02}", gateway, state, "", "eu", price, rtt_ms, (), ("dht",)))
+    services = [ViewService(SERVICE, HOME, "exchange", "home", "running", "http://192.0.2.1/", BEGAN, prefixes, 64000)]
+    services += [_copy(host, f"edge-{number:02}", 11) for number, host in enumerate(serving)]
     return View(BEGAN, HOME, "exchange", tuple(nodes), tuple(views), tuple(services), tuple(users))
 
 

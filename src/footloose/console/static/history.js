@@ -56,17 +56,18 @@ export function drawSparkline(drawing, samples) {
     set(dot, "cx", -9);
     return;
   }
-  const from = samples[0][0];
-  const span = Math.max(samples.at(-1)[0] - from, 1);
+  const now = samples.at(-1)[0];
+  const span = Math.max(now - samples[0][0], SPAN_S / 10);
   const top = Math.max(...samples.map(([, ms]) => ms), 1);
   const points = samples.map(([at, ms]) => [
-    PAD + ((at - from) / span) * (WIDTH - 2 * PAD),
+    WIDTH - PAD - ((now - at) / span) * (WIDTH - 2 * PAD),
     HEIGHT - PAD - (ms / top) * (HEIGHT - 2 * PAD),
   ]);
   const path = `M${points.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L")}`;
+  const [startX] = points[0];
   const [endX, endY] = points.at(-1);
   set(line, "d", path);
-  set(area, "d", `${path}L${endX.toFixed(1)} ${HEIGHT}L${PAD} ${HEIGHT}Z`);
+  set(area, "d", `${path}L${endX.toFixed(1)} ${HEIGHT}L${startX.toFixed(1)} ${HEIGHT}Z`);
   set(dot, "cx", endX.toFixed(1));
   set(dot, "cy", endY.toFixed(1));
   set(drawing, "data-band", band(samples.at(-1)[1]));

@@ -3,12 +3,14 @@
 Start at :mod:`footloose.testbed.net`.
 """
 
+from footloose.testbed.availability import Availability, available
 from footloose.testbed.generators import demo, icon, random, tree
 from footloose.testbed.net import LiveHost, Testbed
 from footloose.testbed.topology import Host, Link, Role, Router, Topology, TopologyError
 from footloose.testbed.topology_file import load, parse
 
 __all__ = [
+    "Availability",
     "Host",
     "Link",
     "LiveHost",
@@ -17,6 +19,7 @@ __all__ = [
     "Testbed",
     "Topology",
     "TopologyError",
+    "available",
     "demo",
     "icon",
     "load",

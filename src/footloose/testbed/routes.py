@@ -34,7 +34,8 @@ class Routes:
         """The link between two neighbours. Raises :class:`TopologyError` if there is none."""
         link = self._links.get(frozenset((a, b)))
         if link is None:
-            near = ", ".join(self._neighbours.get(a, ())) or "nothing"
+            self._check(a, b)
+            near = ", ".join(self._neighbours[a]) or "nothing"
             raise TopologyError(f"no link joins {a!r} and {b!r}", fix=f"{a} is joined to {near}")
         return link
 
@@ -70,15 +71,12 @@ class Routes:
     def crossing(self, nodes: Iterable[str]) -> tuple[Link, ...]:
         """The links with exactly one end among ``nodes``. Raises :class:`TopologyError` for an unknown name."""
         inside = frozenset(nodes)
-        for name in sorted(inside - self._neighbours.keys()):
-            raise TopologyError(f"there is no router or host {name!r}")
+        self._check(*sorted(inside))
         return tuple(link for link in self._links.values() if len(link.ends & inside) == 1)
 
     def path(self, start: str, end: str) -> tuple[str, ...] | None:
         """Names of the nodes on the way, both ends included; None if there is no way."""
-        for name in (start, end):
-            if name not in self._neighbours:
-                raise TopologyError(f"there is no router or host {name!r}")
+        self._check(start, end)
         if start == end:
             return (start,)
         first, last = self._attached(start), self._attached(end)
@@ -99,6 +97,11 @@ class Routes:
         if path is None:
             return None
         return sum(self._links[frozenset(pair)].delay_ms for pair in pairwise(path))
+
+    def _check(self, *names: str) -> None:
+        for name in names:
+            if name not in self._neighbours:
+                raise TopologyError(f"there is no router or host {name!r}")
 
     def _attached(self, name: str) -> str | None:
         """The router a host hangs on, if its link is up; a router is its own."""

@@ -14,7 +14,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 generated=$(mktemp -d)
 trap 'rm -rf "$generated"' EXIT
 
-common="-std=c17 -Wall -Wextra -Werror -Oz -mbulk-memory"
+common="-std=gnu17 -Wall -Wextra -Werror -Oz -mbulk-memory"
 
 # Compiled and linked in two steps: clang would otherwise run whatever wasm-opt is installed on the result.
 link() { # source target options...

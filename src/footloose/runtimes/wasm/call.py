@@ -42,7 +42,11 @@ class Call:
         """Add to the log what still fits. Raises :class:`OutOfBounds`."""
         if length > memory.size - at:
             raise OutOfBounds
-        self.log += memory.read(at, min(length, GUEST_LOG_BYTES - len(self.log)))
+        self.log += memory.read(at, min(length, self.log_room()))
+
+    def log_room(self) -> int:
+        """Bytes the log still takes."""
+        return GUEST_LOG_BYTES - len(self.log)
 
     def append_output(self, memory: GuestMemory, at: int, length: int) -> None:
         """Add to the output. Raises :class:`OutOfBounds`; :class:`Stop` where it grows larger than allowed."""

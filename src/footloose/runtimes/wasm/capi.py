@@ -76,7 +76,7 @@ _call_unchecked = _function("wasmtime_func_call_unchecked", runs_guest=True)
 _memory_data = _function("wasmtime_memory_data")
 _memory_data_size = _function("wasmtime_memory_data_size")
 _caller_export_get = _function("wasmtime_caller_export_get")
-_trap_new = _function("wasmtime_trap_new")
+_trap_new_code = _function("wasmtime_trap_new_code")
 _define_func_unchecked = _function("wasmtime_linker_define_func_unchecked")
 
 _SLOT_BYTES = ctypes.sizeof(bindings.wasmtime_val_raw_t)
@@ -266,7 +266,7 @@ class FastInstance:
 # ---- From the guest to the host --------------------------------------------------------------------------------------
 
 _Callback = ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
-_ENDED = b"ended by a host function"
+_INTERRUPT = wasmtime.TrapCode.INTERRUPT.value
 
 
 def _callback(function: HostFunction) -> Any:
@@ -283,7 +283,7 @@ def _callback(function: HostFunction) -> Any:
         except BaseException as bug:  # noqa: BLE001  an exception must not unwind through C; it is raised afterwards
             call.bug = bug
         if call.stop is not None or call.bug is not None:
-            return int(_trap_new(_ENDED, len(_ENDED)))
+            return int(_trap_new_code(_INTERRUPT))  # ends the guest; why is in ``call``
         if result is not None:
             result.from_address(slots).value = answer
         return 0

@@ -5,7 +5,6 @@ processor.
 """
 
 import asyncio
-import os
 import sys
 from pathlib import Path
 
@@ -73,7 +72,7 @@ class Compiler:
         return True
 
     async def _compile(self, wasm: Path, out_dir: Path) -> None:
-        job = CompileJob(os.path.abspath(wasm), os.path.abspath(out_dir))
+        job = _job(wasm, out_dir)
         try:
             async with asyncio.timeout(self._time_s):
                 # Once more if the process dies: that may have been chance, or have happened before this job.
@@ -134,6 +133,10 @@ class Compiler:
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+def _job(wasm: Path, out_dir: Path) -> CompileJob:
+    return CompileJob(str(wasm.absolute()), str(out_dir.absolute()))
 
 
 def _digest_of_file(path: Path) -> Digest:

@@ -43,9 +43,8 @@ EXPORTS: Mapping[GuestKind, Mapping[str, Signature]] = MappingProxyType(
 
 
 def _log(call: Call, memory: GuestMemory, at: int, length: int) -> None:
-    before = len(call.log)
     call.append_log(memory, at, length)
-    if len(call.log) - before == length and not call.log.endswith(b"\n"):
+    if call.log_room() > 0 and not call.log.endswith(b"\n"):
         call.log += b"\n"
 
 

@@ -15,7 +15,7 @@ from footloose.runtimes.wasm.ticker import Ticker, ticks_for
 
 
 class Trapped(Exception):
-    """The engine stopped the guest. ``code`` is None where a host function asked it to."""
+    """The engine stopped the guest, for ``code`` or, if its call says so, because a host function wanted it to."""
 
     def __init__(self, code: wasmtime.TrapCode | None) -> None:
         self.code = code

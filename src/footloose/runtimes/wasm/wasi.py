@@ -6,7 +6,7 @@ snapshot_preview1 (WebAssembly/WASI, ``phases/snapshot/docs.md``).
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from types import MappingProxyType
 
@@ -159,7 +159,7 @@ def _is_open(call: Call, descriptor: int) -> bool:
     return descriptor in {STDIN, STDOUT, STDERR} and descriptor not in call.closed
 
 
-_SERVED = {
+_SERVED: dict[str, tuple[str, Callable[..., int]]] = {
     "args_get": ("ii", _args_get),
     "args_sizes_get": ("ii", _args_sizes_get),
     "clock_res_get": ("ii", _clock_res_get),

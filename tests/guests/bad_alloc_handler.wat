@@ -1,0 +1,5 @@
+;; Says the request may be put beyond its memory.
+(module
+  (memory (export "memory") 1)
+  (func (export "footloose_alloc") (param i32) (result i32) (i32.const -16))
+  (func (export "footloose_handle") (param i32 i32) (result i64) (i64.const 0)))

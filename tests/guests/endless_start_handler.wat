@@ -1,0 +1,7 @@
+;; Never becomes ready.
+(module
+  (memory (export "memory") 1)
+  (func (export "footloose_alloc") (param i32) (result i32) (i32.const 1024))
+  (func $start (loop $again (br $again)))
+  (start $start)
+  (func (export "footloose_handle") (param i32 i32) (result i64) (i64.const 0)))

@@ -1,0 +1,6 @@
+;; Imports a known function with a type it does not have.
+(module
+  (import "footloose" "log" (func (param i64)))
+  (memory (export "memory") 1)
+  (func (export "footloose_alloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "footloose_handle") (param i32 i32) (result i64) (i64.const 0)))

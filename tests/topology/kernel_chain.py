@@ -5,8 +5,8 @@ import contextlib
 import ctypes
 import os
 import subprocess
-import threading
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +21,7 @@ _SETTINGS = (
 
 @dataclass(frozen=True)
 class Chain:
-    """Namespaces by place (0 the client, 3 the server). Link n joins places n and n + 1: 10.77.n.0/24, fd77:n+1::/64."""
+    """Namespaces by place (0 the client, 3 the server). Link n, of places n and n + 1: 10.77.n.0/24, fd77:n+1::/64."""
 
     names: tuple[str, ...]
 
@@ -54,23 +54,14 @@ class Chain:
         self, work: Callable[[], Awaitable[T]], *, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     ) -> T:
         """Run a coroutine in the client's namespace: in a thread, as a namespace belongs to a thread."""
-        results: list[T] = []
-        errors: list[BaseException] = []
 
-        def body() -> None:
+        def body() -> T:
             enter(self.names[0])
-            try:
-                with asyncio.Runner(loop_factory=loop_factory) as runner:
-                    results.append(runner.run(_await(work)))
-            except BaseException as error:
-                errors.append(error)
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
+                return runner.run(_await(work))
 
-        thread = threading.Thread(target=body)
-        thread.start()
-        thread.join()
-        if errors:
-            raise errors[0]
-        return results[0]
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            return thread.submit(body).result()
 
 
 async def _await(work: Callable[[], Awaitable[T]]) -> T:

@@ -113,9 +113,8 @@ class ProbeSocket:
             except OSError as error:
                 self._drain()
                 if error.errno not in _REPORTED_ERRORS or attempt == SEND_TRIES:
-                    raise LocalError(
-                        f"cannot send: {error.strerror}", where=self._target, fix=_FIXES.get(error.errno)
-                    ) from error
+                    fix = _FIXES.get(error.errno or 0)
+                    raise LocalError(f"cannot send: {error.strerror}", where=self._target, fix=fix) from error
             else:
                 return
 

@@ -12,12 +12,8 @@ EventT_contra = TypeVar("EventT_contra", contravariant=True)
 EffectT_co = TypeVar("EffectT_co", covariant=True)
 
 
-class Machine(Protocol[EventT_contra, EffectT_co]):
-    """A sans-IO protocol machine. ``now`` is in seconds and never goes backwards."""
-
-    def receive(self, event: EventT_contra, now: float) -> Sequence[EffectT_co]:
-        """Take one event; return the effects to carry out, in order."""
-        ...
+class Timed(Protocol[EffectT_co]):
+    """Something with deadlines. ``now`` is in seconds and never goes backwards."""
 
     def wake(self, now: float) -> Sequence[EffectT_co]:
         """Do what has fallen due by ``now``; return the effects to carry out, in order."""
@@ -25,4 +21,12 @@ class Machine(Protocol[EventT_contra, EffectT_co]):
 
     def next_deadline(self) -> float | None:
         """When :meth:`wake` wants to be called next, or None if nothing is pending."""
+        ...
+
+
+class Machine(Timed[EffectT_co], Protocol[EventT_contra, EffectT_co]):
+    """A sans-IO protocol machine."""
+
+    def receive(self, event: EventT_contra, now: float) -> Sequence[EffectT_co]:
+        """Take one event; return the effects to carry out, in order."""
         ...

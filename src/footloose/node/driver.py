@@ -1,4 +1,4 @@
-"""Runs a sans-IO machine on asyncio: feeds it events, hands out its effects, wakes it when it wants to be woken."""
+"""Runs a sans-IO machine on asyncio: hands out its effects, and wakes it when it wants to be woken."""
 
 import asyncio
 import logging
@@ -6,27 +6,22 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
 from footloose.core.clock import Clock
-from footloose.core.machine import Machine
+from footloose.core.machine import Timed
 
 log = logging.getLogger(__name__)
 
-EventT = TypeVar("EventT")
 EffectT = TypeVar("EffectT")
 
 
-class Driver(Generic[EventT, EffectT]):
+class Driver(Generic[EffectT]):
     """The thin shell around one machine. ``carry_out`` is called for each effect, in order, and must not block."""
 
-    def __init__(self, machine: Machine[EventT, EffectT], clock: Clock, carry_out: Callable[[EffectT], None]) -> None:
+    def __init__(self, machine: Timed[EffectT], clock: Clock, carry_out: Callable[[EffectT], None]) -> None:
         self._machine = machine
         self._clock = clock
         self._carry_out = carry_out
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
-
-    def feed(self, event: EventT) -> None:
-        """Give the machine an event."""
-        self.carry_out(self._machine.receive(event, self._clock.now()))
 
     def carry_out(self, effects: Sequence[EffectT]) -> None:
         """Carry out effects the machine returned, then see when it wants to be woken."""

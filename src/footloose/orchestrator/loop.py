@@ -31,6 +31,7 @@ from footloose.model.routing import Redirect
 from footloose.model.site import Endpoint, Sighting, SiteRecord
 from footloose.orchestrator.memory import Located, Running
 from footloose.orchestrator.messages import (
+    CopyEnded,
     CopyEvent,
     Discover,
     DiscoveryFinished,
@@ -159,6 +160,7 @@ class Loop:
             site = seen.site or reporter
             new = seen.prefix not in running.users
             running.user(seen, site, now).see(seen, site, now)
+            running.requests_at[site] = running.requests_at.get(site, 0) + seen.requests
             if new:
                 inputs = {"address": seen.address, "rtt_ms": seen.rtt_ms, "at": site}
                 self._note(running.service, "observe", seen.prefix, "new users", "first seen", inputs, now)
@@ -393,6 +395,7 @@ class Loop:
         elif switch.state is State.ENDED:
             reason = switch.end_reason or "ended"
             del running.copies[site]
+            self._effects.append(CopyEnded(running.service, site, reason))
             if before is not State.RETIRING:
                 running.refused_until[site] = now + REFUSAL_MEMORY_S
             self._note(running.service, "retire" if switch.lease else "agree", site, "ended", reason, {}, now)

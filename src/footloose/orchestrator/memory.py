@@ -49,7 +49,8 @@ class User:
 
     def demand(self, now: float) -> float:
         """The weight of this prefix in placement; never nothing while it is remembered."""
-        return self._weight * 0.5 ** ((now - self.seen_at) / DEMAND_HALF_LIFE_S) + self.open_websockets + 0.1
+        decay: float = 0.5 ** ((now - self.seen_at) / DEMAND_HALF_LIFE_S)
+        return self._weight * decay + self.open_websockets + 0.1
 
 
 @dataclass
@@ -94,6 +95,7 @@ class Running:
     redirects: tuple[Redirect, ...] = ()
     refused_until: dict[NodeId, float] = field(default_factory=dict)
     busy_at: dict[NodeId, float] = field(default_factory=dict)
+    requests_at: dict[NodeId, int] = field(default_factory=dict)
     pinned: NodeId | None = None
 
     def user(self, seen: Observation, site: NodeId, now: float) -> User:

@@ -154,10 +154,18 @@ class SetRedirects(msgspec.Struct, frozen=True):
     redirects: tuple[Redirect, ...]
 
 
+class CopyEnded(msgspec.Struct, frozen=True):
+    """Effect: the copy of ``service`` at ``site`` is no more, nor is its lease."""
+
+    service: ServiceId
+    site: NodeId
+    reason: str
+
+
 class Remember(msgspec.Struct, frozen=True):
     """Effect: record a decision."""
 
     decision: Decision
 
 
-Effect = Trace | Discover | Identify | Measure | Ask | Send | Poll | Release | SetRedirects | Remember
+Effect = Trace | Discover | Identify | Measure | Ask | Send | Poll | Release | SetRedirects | CopyEnded | Remember

@@ -1,0 +1,86 @@
+"""``footloose node``: run a site until told to stop."""
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+import click
+
+from footloose.cli.options import has_json
+from footloose.cli.output import print_json_line
+from footloose.console.page import add_page
+from footloose.core.limits import LEASES_PER_SITE
+from footloose.model.site import Endpoint
+from footloose.node.config import NodeConfig
+from footloose.node.node import Node
+
+
+class EndpointType(click.ParamType):
+    """``HOST:PORT``, with an IPv6 address in brackets."""
+
+    name = "host:port"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Endpoint:
+        """The endpoint, or a usage error."""
+        host, colon, port = str(value).rpartition(":")
+        if not colon or not host or not port.isdecimal() or int(port) > 65535:
+            self.fail(f"{value!r} is not HOST:PORT", param, ctx)
+        return Endpoint(host.strip("[]"), int(port))
+
+
+ENDPOINT = EndpointType()
+
+
+def _default_state() -> Path:
+    return Path.home() / ".local/state/footloose"
+
+
+@click.command()
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    envvar="FOOTLOOSE_STATE",
+    default=_default_state,
+    help="Directory for all the site keeps.  [default: ~/.local/state/footloose]",
+)
+@click.option("--name", default="site", show_default=True, help="What people call this site.")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Address others reach this site at.")
+@click.option("--gateway-port", default=8080, show_default=True, help="Port for users (HTTP).")
+@click.option("--api-port", default=7443, show_default=True, help="Port for other sites (HTTPS).")
+@click.option("--dht-port", default=7444, show_default=True, help="Port for the DHT (UDP).")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Worker processes.")
+@click.option("--region", default="", help="Where this site is, as owners may require it.")
+@click.option("--price", default=0.0, show_default=True, type=click.FloatRange(0), help="Price of a copy per hour.")
+@click.option("--max-leases", default=LEASES_PER_SITE, show_default=True, help="Copies run for others; 0 for none.")
+@click.option("--join", multiple=True, type=ENDPOINT, help="A DHT node to join through. May be repeated.")
+@click.option("--site", "sites", multiple=True, type=ENDPOINT, help="A site known beforehand. May be repeated.")
+@click.option("--resolver", "resolvers", multiple=True, type=ENDPOINT, help="DNS server for finding sites.")
+@click.option("--console", type=ENDPOINT, help="Also serve the page at this address, to look at only.")
+@click.option("--deny", multiple=True, help="Node id of a customer not to deal with. May be repeated.")
+@click.option("--verbose", is_flag=True, help="Log more.")
+@has_json
+def node(
+    *, as_json: bool, verbose: bool, join: tuple[Endpoint, ...], deny: tuple[str, ...], price: float, **options: object
+) -> None:
+    """Run a site in the foreground until SIGTERM or Ctrl-C."""
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    config = NodeConfig(bootstrap=join, price_per_hour=price, denied_customers=frozenset(deny), **options)  # type: ignore[arg-type]
+    asyncio.run(_run(config, as_json=as_json))
+
+
+async def _run(config: NodeConfig, *, as_json: bool) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with Node(config, pages=add_page) as running:
+        record = running.record()
+        if as_json:
+            print_json_line({"ready": True, "node": record.node, "gateway": record.gateway, "api": str(record.api)})
+        else:
+            click.echo(f"site {record.name} ({record.node[:16]}) is up")
+            click.echo(f"  users come to  {record.gateway}")
+            click.echo(f"  sites come to  https://{record.api}")
+            click.echo(f"  you come to    {config.state / 'run/admin.sock'}")
+        await stop.wait()

@@ -1,0 +1,278 @@
+"""What this site answers its operator, on a Unix socket that only the operator can open."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from http import HTTPStatus
+
+import msgspec
+from aiohttp import web
+
+from footloose import __version__
+from footloose.core.codec import decode, encode
+from footloose.core.digest import digest_of, parse_digest
+from footloose.core.errors import FootlooseError, LocalError, RemoteError
+from footloose.core.identity import NodeId
+from footloose.core.limits import ARTIFACT_BYTES
+from footloose.model.app import App, AppId, Service, ServiceId
+from footloose.model.routing import GuestLog
+from footloose.model.view import View
+from footloose.node.events import Feed, as_event
+from footloose.node.host import Host
+from footloose.node.profile import Profile
+from footloose.node.workers import Workers
+from footloose.orchestrator.loop import Loop
+from footloose.orchestrator.messages import Event, MoveWanted, SiteAvoided
+from footloose.state.directory import StateDirectory
+
+VIEW_EVERY_S = 0.5
+"""How often a watcher gets a new view."""
+EXPLAINED = 500
+"""Most decisions told at once."""
+
+
+class AppWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An app to deploy; its owner is this node."""
+
+    name: str
+    services: tuple[Service, ...]
+
+
+class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All users of a service to a site (node id or name), or None: leave it to the loop."""
+
+    service: ServiceId
+    site: str | None = None
+
+
+class Drain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No more copies at a site (node id or name); None: at this one, for others."""
+
+    site: str | None = None
+
+
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """One worker process."""
+
+    index: int
+    pid: int
+    restarts: int
+
+
+class Status(msgspec.Struct, frozen=True):
+    """How the node fares."""
+
+    node: NodeId
+    name: str
+    version: str
+    uptime_s: float
+    gateway: str
+    api: str
+    workers: tuple[WorkerStatus, ...]
+    draining: str | None = None
+
+
+class AdminApi:
+    """The handlers. ``logged`` is set each time guests have logged something."""
+
+    def __init__(
+        self,
+        *,
+        profile: Profile,
+        state: StateDirectory,
+        host: Host,
+        loop: Loop,
+        workers: Workers,
+        feed: Feed,
+        tell: Callable[[Event], None],
+        view: Callable[[], View],
+        logged: asyncio.Condition,
+    ) -> None:
+        self._profile = profile
+        self._state = state
+        self._host = host
+        self._loop = loop
+        self._workers = workers
+        self._feed = feed
+        self._tell = tell
+        self._view = view
+        self._logged = logged
+        self._started_at = time.monotonic()
+
+    def add_to(self, application: web.Application) -> None:
+        """Add all routes."""
+        self.add_views_to(application)
+        router = application.router
+        router.add_put("/v1/artifacts/{digest}", self.put_artifact)
+        router.add_post("/v1/apps", self.deploy)
+        router.add_delete("/v1/apps/{app}", self.remove)
+        router.add_post("/v1/move", self.move)
+        router.add_post("/v1/drain", self.drain)
+
+    def add_views_to(self, application: web.Application) -> None:
+        """Add the routes that change nothing: all that the page on a TCP port may ask."""
+        router = application.router
+        router.add_get("/v1/status", self.status)
+        router.add_get("/v1/view", self.view)
+        router.add_get("/v1/explain/{app}", self.explain)
+        router.add_get("/v1/logs/{app}", self.logs)
+        router.add_get("/v1/events", self.events)
+
+    async def status(self, _request: web.Request) -> web.Response:
+        """How the node fares."""
+        workers = tuple(WorkerStatus(one.index, one.pid, one.restarts) for one in self._workers.status())
+        uptime_s = time.monotonic() - self._started_at
+        status = Status(
+            node=self._profile.node,
+            name=self._view().name,
+            version=__version__,
+            uptime_s=round(uptime_s, 1),
+            gateway=self._profile.gateway,
+            api=str(self._profile.api),
+            workers=workers,
+            draining=self._host.draining,
+        )
+        return _json(status)
+
+    async def put_artifact(self, request: web.Request) -> web.Response:
+        """Store an artifact of an app about to be deployed."""
+        digest = parse_digest(request.match_info["digest"])
+        content = await request.read()
+        if digest_of(content) != digest:
+            raise RemoteError("the content is not what the digest says", where=digest, fix="send it again")
+        known = self._state.artifacts.has(digest)
+        if not known:
+            await self._state.artifacts.add(content)
+        return web.Response(status=HTTPStatus.OK if known else HTTPStatus.CREATED)
+
+    async def deploy(self, request: web.Request) -> web.Response:
+        """Make this site the home of an app."""
+        wanted = decode(await request.read(), AppWanted, where="app")
+        app = App(wanted.name, self._profile.node, wanted.services)
+        urls = await self._host.deploy(app)
+        return _json({"app_id": app.app_id, "urls": list(urls.values())}, HTTPStatus.CREATED)
+
+    async def remove(self, request: web.Request) -> web.Response:
+        """End an app everywhere."""
+        self._host.remove(self._app_id(request.match_info["app"]))
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+
+    async def view(self, _request: web.Request) -> web.Response:
+        """What the node sees now."""
+        return _json(self._view())
+
+    async def explain(self, request: web.Request) -> web.Response:
+        """The latest decisions about an app, the newest last."""
+        limit = min(_number(request.query.get("limit"), 100), EXPLAINED)
+        named = request.query.get("service")
+        decisions = [
+            decision
+            for service in self._services_of(request.match_info["app"])
+            if named in (None, service, service.split("/")[-1])
+            for decision in self._state.decisions.recent(service, limit)
+        ]
+        return _json(sorted(decisions, key=lambda one: one.at)[-limit:])
+
+    async def logs(self, request: web.Request) -> web.StreamResponse:
+        """What an app's guests logged, oldest first, and on with ``follow=1``."""
+        services = frozenset(self._services_of(request.match_info["app"]))
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        told: list[GuestLog] = []
+        while True:
+            recent = self._state.guest_logs.recent(limit=1000)[::-1]
+            fresh = [one for one in recent if one.service in services and one not in told]
+            told = [one for one in recent if one.service in services]
+            for one in fresh:
+                await response.write(encode(one) + b"\n")
+            if request.query.get("follow") != "1":
+                return response
+            async with self._logged:
+                await self._logged.wait()
+
+    async def move(self, request: web.Request) -> web.Response:
+        """Send all users of a service to one site, or leave it to the loop again."""
+        wanted = decode(await request.read(), Move)
+        if wanted.service not in self._loop.services:
+            raise LocalError("no such service here", where=wanted.service, fix="see `footloose ps`")
+        self._tell(MoveWanted(wanted.service, None if wanted.site is None else self._site(wanted.site)))
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+
+    async def drain(self, request: web.Request) -> web.Response:
+        """Empty a site of copies."""
+        wanted = decode(await request.read(), Drain)
+        if wanted.site is None or self._site(wanted.site) == self._profile.node:
+            return _json({"notices": self._host.drain("drained by its operator")})
+        self._tell(SiteAvoided(self._site(wanted.site)))
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Decisions as they are made and a view twice a second, as server-sent events."""
+        if self._feed.full:
+            raise LocalError("too many are watching", fix="close another page or `footloose events`")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        await response.prepare(request)
+        await response.write(as_event(self._view()))
+        async for happening in self._feed.watch():
+            await response.write(as_event(happening))
+        return response
+
+    def _site(self, name: str) -> NodeId:
+        if name in (self._profile.node, self._view().name):
+            return self._profile.node
+        found = [node for node, record in self._loop.sites.items() if name in (node, record.name)]
+        if len(found) != 1:
+            what = f"{len(found)} sites are called {name!r}" if found else f"no site {name!r} is known here"
+            raise LocalError(what, fix="see `footloose sites`, or give its node id")
+        return found[0]
+
+    def _app_id(self, name: str) -> AppId:
+        """The app of that id, or the only one of that name."""
+        known = {AppId(service.split("/")[0]) for service in self._loop.services}
+        known |= {stored.app.app_id for stored in self._state.apps.list()}
+        found = [app_id for app_id in known if name in (app_id, app_id.rsplit("-", 1)[0])]
+        if len(found) != 1:
+            raise LocalError(f"{len(found) or 'no'} apps are called {name!r} here", fix="see `footloose ps`")
+        return found[0]
+
+    def _services_of(self, name: str) -> list[ServiceId]:
+        app_id = self._app_id(name)
+        return sorted(service for service in self._loop.services if service.split("/")[0] == app_id)
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What went wrong, as RFC 9457 has it, with ``fix`` added."""
+
+    title: str
+    detail: str
+    fix: str | None = None
+
+
+@web.middleware
+async def problems(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Errors as problem documents."""
+    try:
+        return await handler(request)
+    except FootlooseError as error:
+        detail = f"{error.where}: {error.what}" if error.where else error.what
+        status = HTTPStatus.BAD_REQUEST if isinstance(error, RemoteError) else HTTPStatus.CONFLICT
+        body = encode(Problem(status.phrase, detail, error.fix))
+        return web.Response(status=status, body=body, content_type="application/problem+json")
+
+
+def admin_application(add_routes: Iterable[Callable[[web.Application], None]]) -> web.Application:
+    """An application with the routes that each of ``add_routes`` adds."""
+    application = web.Application(middlewares=[problems], client_max_size=ARTIFACT_BYTES)
+    for add in add_routes:
+        add(application)
+    return application
+
+
+def _number(text: str | None, default: int) -> int:
+    return int(text) if text is not None and text.isdecimal() else default
+
+
+def _json(value: object, status: int = HTTPStatus.OK) -> web.Response:
+    return web.Response(status=status, body=encode(value), content_type="application/json")

@@ -1,0 +1,57 @@
+"""Makes this site known: traces routes to peers and users, and announces the routers near it in the DHT."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from footloose.core.errors import FootlooseError
+from footloose.core.limits import RECORD_LIFETIME_S
+from footloose.discovery.dht.node import DhtNode
+from footloose.model.network import Route
+from footloose.topology.announce import nearby_routers
+from footloose.topology.traceroute import Tracer
+
+log = logging.getLogger(__name__)
+
+PEERS_TRACED = 8
+"""Peers a site traces routes to: their paths leave by the same few routers, so more tells little more."""
+ANNOUNCE_AGAIN_S = RECORD_LIFETIME_S / 4
+"""How often the routers are traced and announced again."""
+FIRST_TRIES_S = 1.0
+"""How soon a site that knows too few peers yet looks again."""
+
+
+class Announcer:
+    """Traces and announces until cancelled. ``user_routes`` gives the routes to users this site has traced anyway."""
+
+    def __init__(self, tracer: Tracer, dht: DhtNode, user_routes: Callable[[], Iterable[Route]]) -> None:
+        self._tracer = tracer
+        self._dht = dht
+        self._user_routes = user_routes
+        self._routes: dict[str, Route] = {}
+
+    async def run(self) -> None:
+        """Announce again and again; quickly while peers are still being met."""
+        while True:
+            met = len(self._routes)
+            await self._trace_peers()
+            await self._announce()
+            settled = self._routes and len(self._routes) == met
+            await asyncio.sleep(ANNOUNCE_AGAIN_S if settled else FIRST_TRIES_S)
+
+    async def _trace_peers(self) -> None:
+        hosts = list(dict.fromkeys(contact.host for contact in self._dht.contacts()))[:PEERS_TRACED]
+        routes = await asyncio.gather(*(self._trace(host) for host in hosts))
+        self._routes.update({route.target: route for route in routes if route is not None})
+
+    async def _trace(self, host: str) -> Route | None:
+        try:
+            return await self._tracer.trace(host)
+        except FootlooseError as error:
+            log.info("cannot trace to peer %s: %s", host, error)
+            return None
+
+    async def _announce(self) -> None:
+        routers = nearby_routers([*self._routes.values(), *self._user_routes()])
+        if routers:
+            await self._dht.announce([(router.router, router.rtt_ms, router.hops) for router in routers])

@@ -1,0 +1,43 @@
+"""What this site says of itself."""
+
+from footloose.core.identity import NodeId
+from footloose.core.limits import RECORD_LIFETIME_S
+from footloose.model.site import Endpoint, ProviderId, SiteRecord
+from footloose.node.config import NodeConfig
+
+
+class Profile:
+    """Makes this site's record, once its ports are known."""
+
+    def __init__(self, config: NodeConfig, node: NodeId) -> None:
+        self._config = config
+        self.node = node
+        self.provider = ProviderId(node)
+        self.api = Endpoint(config.address, config.api_port)
+        self.dht = Endpoint(config.address, config.dht_port)
+        self.gateway = _url(Endpoint(config.address, config.gateway_port))
+
+    def bound(self, *, api_port: int, dht_port: int, gateway_port: int) -> None:
+        """The ports actually had (they differ from the configured ones where those were 0)."""
+        self.api = Endpoint(self._config.address, api_port)
+        self.dht = Endpoint(self._config.address, dht_port)
+        self.gateway = _url(Endpoint(self._config.address, gateway_port))
+
+    def record(self, now: float) -> SiteRecord:
+        """The record as of ``now``."""
+        return SiteRecord(
+            node=self.node,
+            provider=self.provider,
+            name=self._config.name,
+            api=self.api,
+            gateway=self.gateway,
+            issued_at=now,
+            expires_at=now + RECORD_LIFETIME_S,
+            region=self._config.region,
+            price_per_hour=self._config.price_per_hour,
+            dht=self.dht,
+        )
+
+
+def _url(endpoint: Endpoint) -> str:
+    return f"http://{endpoint}"

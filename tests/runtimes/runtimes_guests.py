@@ -6,7 +6,6 @@ from pathlib import Path
 import wasmtime
 
 from footloose.core.digest import digest_of
-from footloose.core.errors import FootlooseError
 from footloose.model.app import GuestKind, Limits
 from footloose.model.guest import GuestAnswer, GuestError
 from footloose.runtimes.wasm.cache import compiled_path, write_compiled
@@ -64,12 +63,3 @@ def outcome(guest: WasmGuest, body: bytes = b"") -> GuestAnswer | GuestError:
         return guest.call(REQUEST, body)
     except GuestError as error:
         return error
-
-
-def load_error(load: "functools.partial[WasmGuest]") -> str:
-    """The message with which loading fails."""
-    try:
-        load()
-    except FootlooseError as error:
-        return str(error)
-    raise AssertionError("it was loaded")

@@ -103,7 +103,8 @@ class Compiler:
             line = b""
         if line.endswith(b"\n"):
             return msgspec.json.decode(line, type=CompileResult)
-        await self._end()
+        self._process = None
+        await process.communicate()  # its output has ended, so it is ending
         return None
 
     async def _running(self) -> asyncio.subprocess.Process:

@@ -25,7 +25,7 @@ class DecisionLog:
                 [(decision.service, encode(decision)) for decision in decisions],
             )
             connection.execute(
-                "DELETE FROM decisions WHERE id <= (SELECT max(id) FROM decisions) - ?",
+                "DELETE FROM decisions WHERE id <= (SELECT id FROM decisions ORDER BY id DESC LIMIT 1 OFFSET ?)",
                 (self._kept,),
             )
 

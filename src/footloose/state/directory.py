@@ -12,8 +12,8 @@
 
 import fcntl
 import os
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
 
 from footloose.core.clock import Clock
 from footloose.core.errors import LocalError
@@ -35,7 +35,7 @@ class StateDirectory:
     """All a site remembers. ``loss`` says what was lost if the database was found damaged, else None."""
 
     def __init__(
-        self, path: Path, lock: TextIO, identity: Identity, database: Database, artifacts: ArtifactStore
+        self, path: Path, lock: FileIO, identity: Identity, database: Database, artifacts: ArtifactStore
     ) -> None:
         self.path = path
         self.identity = identity
@@ -57,12 +57,11 @@ class StateDirectory:
 
         Raises :class:`LocalError` if another node holds it, if it cannot be written, or if its key cannot be used.
         """
-        try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name in ("compiled", "run"):
-                (path / name).mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise disk_error(error, path) from error
+        for directory in (path, path / "compiled", path / "run"):
+            try:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise disk_error(error, directory) from error
         lock = _locked(path / "lock")
         try:
             identity = load_identity(path / "identity.pem", used=(path / _DATABASE).exists())
@@ -85,20 +84,19 @@ class StateDirectory:
         self.close()
 
 
-def _locked(path: Path) -> TextIO:
+def _locked(path: Path) -> FileIO:
     """The lock file, locked for as long as it is open; the kernel lets go of it when the process ends, however."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise disk_error(error, path) from error
-    lock = os.fdopen(descriptor, "r+")
+    lock = FileIO(descriptor, "r+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         lock.truncate()
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        lock.write(f"{os.getpid()}\n".encode())
     except BlockingIOError as error:
-        holder = lock.read(20).strip() or "not yet known"
+        holder = lock.read(20).decode(errors="replace").strip() or "not yet known"
         lock.close()
         what = f"in use by another node (process {holder})"
         raise LocalError(what, where=str(path.parent), fix="stop it, or use another state directory") from error

@@ -32,7 +32,10 @@ class GuestLogs:
             )
             for service in {log.service for log in logs}:
                 connection.execute(_TRIM_SERVICE, (service, self._per_service))
-            connection.execute("DELETE FROM guest_logs WHERE id <= (SELECT max(id) FROM guest_logs) - ?", (self._kept,))
+            connection.execute(
+                "DELETE FROM guest_logs WHERE id <= (SELECT id FROM guest_logs ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                (self._kept,),
+            )
 
     def recent(self, service: ServiceId | None = None, limit: int = 100) -> tuple[GuestLog, ...]:
         """The last entries, of one service or all, newest first."""

@@ -21,12 +21,13 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One service's placement as one site sees it.
+    """One service's placement as one site sees it. Each site is a candidate once.
 
     ``demand`` is requests per second (or any weight) by prefix; ``origin_rtt_ms`` what each prefix has if it stays;
-    ``paths`` the routers from here to it, nearest first. At most ``copies`` sites may be chosen. A new copy must be
-    better by ``hysteresis_ms`` (weighted by the prefix's demand share) than what there is. ``seed`` feeds placers that
-    draw lots.
+    ``paths`` the routers from here to it, nearest first; ``served_at`` where it is served now, if not here. At most
+    ``copies`` sites may be chosen. A prefix goes to a new copy only if that is better by more than ``hysteresis_ms``
+    than what there is, to a copy that runs already by more than half of it; to stay where it is served now, that copy
+    has only to be better than the origin. ``seed`` feeds placers that draw lots.
     """
 
     demand: Mapping[Prefix, float]
@@ -34,13 +35,17 @@ class Problem(msgspec.Struct, frozen=True):
     candidates: tuple[Candidate, ...]
     copies: int
     paths: Mapping[Prefix, tuple[RouterId, ...]] = {}
+    served_at: Mapping[Prefix, NodeId] = {}
     slo_latency_ms: float | None = None
     hysteresis_ms: float = 2.0
     seed: int = 0
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """A site chosen, why, and the figures the reason rests on."""
+    """A site chosen, why, and the figures the reason rests on.
+
+    ``gain_ms`` is the latency it saves the prefixes assigned to it against staying, averaged over all demand.
+    """
 
     site: NodeId
     reason: str

@@ -51,6 +51,10 @@ class Served:
         """Run ``work`` on the server's loop and wait for its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=20)
 
+    def post(self, work: Callable[..., object], *arguments: object) -> None:
+        """Have the server's loop call ``work`` soon, in the order posted, without waiting; from any thread."""
+        self._loop.call_soon_threadsafe(work, *arguments)
+
     async def _start(self) -> None:
         self._runner = web.AppRunner(self._make_app(), handler_cancellation=True, shutdown_timeout=0.2)
         await self._runner.setup()

@@ -195,6 +195,14 @@ async def test_a_site_cannot_flood_the_asker(site: Site, client: PeerClient) -> 
         await client.request(site.endpoint, "GET", "/v1/flood", node=site.identity.node_id, answer_bytes=1000)
 
 
+@pytest.mark.parametrize("host", ["elsewhere/x", "user@elsewhere", "a b", "a#b", "", "a\nb", "127.0.0.1:80"])
+async def test_an_address_another_site_made_up_leads_nowhere(client: PeerClient, host: str) -> None:
+    with pytest.raises(RemoteError):
+        await client.warm(Endpoint(host, 7300), None)
+    with pytest.raises(RemoteError):
+        await client.warm(Endpoint("127.0.0.1", 70_000), None)
+
+
 @pytest.mark.parametrize("path", ["v1/echo", "//\x00", "http://elsewhere/"])
 async def test_what_is_no_path_is_not_asked_for(site: Site, client: PeerClient, path: str) -> None:
     with pytest.raises((LocalError, RemoteError)):

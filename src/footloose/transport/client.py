@@ -76,13 +76,15 @@ class _Call:
 
     @property
     def url(self) -> URL:
-        """Raises :class:`LocalError` if the path is none."""
+        """Raises :class:`LocalError` if the path is none, :class:`RemoteError` if the address is none."""
+        if not self.path.startswith("/"):
+            raise LocalError(f"{self.path[:80]!r} is not a path", where=str(self.endpoint), fix="begin it with /")
         try:
-            if not self.path.startswith("/"):
-                raise ValueError("it must begin with /")
-            return URL(f"https://{self.endpoint}{self.path}")
+            origin = URL.build(scheme="https", host=self.endpoint.host, port=self.endpoint.port)
+            # yarl looks at the port only when it is asked for.
+            return URL(f"https://{origin.host_port_subcomponent}{self.path}")
         except ValueError as error:
-            raise LocalError(f"{self.path[:80]!r} is not a path: {error}", where=str(self.endpoint)) from error
+            raise RemoteError(f"not an address: {error}", where=self.where) from error
 
     @property
     def where(self) -> str:

@@ -8,6 +8,7 @@ import asyncio
 import ipaddress
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import dns.asyncresolver
@@ -68,9 +69,11 @@ class DnsFinder:
         """
         questions = _Questions(self._resolver, self._lookups_per_route)
         addresses = [route.target, *(hop.address for hop in reversed(route.hops) if hop.address is not None)]
+        near = merged([_near(address, questions) for address in dict.fromkeys(addresses)])
         try:
-            async for sighting in merged([_near(address, questions) for address in dict.fromkeys(addresses)]):
-                yield sighting
+            async with aclosing(near) as sightings:
+                async for sighting in sightings:
+                    yield sighting
         finally:
             await questions.close()
         questions.check()
@@ -89,9 +92,10 @@ async def _near(address: str, questions: "_Questions") -> AsyncGenerator[Sightin
     pointers = await questions.ask(dns.reversename.from_address(address), dns.rdatatype.PTR)
     names = sorted(pointer.target for pointer in pointers)[:DNS_NAMES_PER_HOP]
     zones = dict.fromkeys(zone for name in names for zone in zones_of(name))
-    async for api in merged([_sites(zone, questions) for zone in zones]):
-        if _may_name(address, api.host):
-            yield Sighting(api=api, source=Source.DNS, router=router_id(address))
+    async with aclosing(merged([_sites(zone, questions) for zone in zones])) as sites:
+        async for api in sites:
+            if _may_name(address, api.host):
+                yield Sighting(api=api, source=Source.DNS, router=router_id(address))
 
 
 async def _sites(zone: dns.name.Name, questions: "_Questions") -> AsyncGenerator[Endpoint, None]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -65,17 +66,19 @@ class Discovery:
         A site comes again only when it is found to be nearer the user than before, or under its node id.
         """
         best = _Best(route)
-        async for finding in merged([self._run(finder, route) for finder in self._finders]):
-            if isinstance(finding, FinderFailed) or (not self._is_own(finding) and best.improves(finding)):
-                yield finding
+        async with aclosing(merged([self._run(finder, route) for finder in self._finders])) as findings:
+            async for finding in findings:
+                if isinstance(finding, FinderFailed) or (not self._is_own(finding) and best.improves(finding)):
+                    yield finding
 
     def _is_own(self, sighting: Sighting) -> bool:
         return sighting.node == self._own or (sighting.node is None and sighting.api in self._own_endpoints)
 
     async def _run(self, finder: Finder, route: Route) -> AsyncGenerator[Finding, None]:
         """One finder's findings, its failure among them."""
-        sightings = finder.find(route)
+        sightings: AsyncIterator[Sighting] | None = None
         try:
+            sightings = finder.find(route)
             async for sighting in _within(sightings, self._time_limit_s):
                 yield sighting
         except Exception as error:  # noqa: BLE001 - a finder is a plug-in: however it fails, the others go on

@@ -1,6 +1,7 @@
 """Sites that announced themselves near the routers of the route."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from footloose.discovery.dht.node import DhtNode
 from footloose.model.network import Route, RouterId, router_id
@@ -17,8 +18,9 @@ class DhtFinder:
 
     async def find(self, route: Route) -> AsyncGenerator[Sighting, None]:
         """Announcements about the routers of ``route``. Raises :class:`RemoteError` if no other node answered."""
-        async for sighting in self._node.lookup(routers_of(route)):
-            yield sighting
+        async with aclosing(self._node.lookup(routers_of(route))) as sightings:
+            async for sighting in sightings:
+                yield sighting
 
 
 def routers_of(route: Route) -> list[RouterId]:

@@ -6,6 +6,7 @@ import random
 import socket
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -138,8 +139,10 @@ class DhtNode:
         if self._transport is None:
             raise LocalError("not running", where="DHT node", fix="call start() first")
         ends: list[LookupDone] = []
-        async for sighting in merged([self._lookup_one(router, ends) for router in dict.fromkeys(routers)]):
-            yield sighting
+        lookups = [self._lookup_one(router, ends) for router in dict.fromkeys(routers)]
+        async with aclosing(merged(lookups)) as sightings:
+            async for sighting in sightings:
+                yield sighting
         if routers and not any(end.answers for end in ends) and (self._bootstrapped or any(end.asked for end in ends)):
             asked = sum(end.asked for end in ends)
             raise RemoteError(f"no other node answered ({asked} requests)", where="DHT", fix="check the bootstrap list")

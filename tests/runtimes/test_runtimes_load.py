@@ -1,6 +1,7 @@
 """Loading: what is refused, and what a runtime keeps and lets go."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,15 @@ def test_an_engine_it_was_not_tested_with_gets_the_portable_path(
     finally:
         runtime.close()
     assert "99.0.0" in caplog.text
+
+
+def test_threads_with_too_little_stack_are_noticed_before_a_guest_runs() -> None:
+    usual = threading.stack_size(512 * 1024)
+    try:
+        with pytest.raises(LocalError, match="too little for guests"):
+            WasmRuntime()
+    finally:
+        threading.stack_size(usual)
 
 
 def test_more_instances_than_there_is_room_for_are_an_error_not_a_crash(workshop: Workshop) -> None:

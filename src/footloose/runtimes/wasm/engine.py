@@ -8,6 +8,8 @@ import functools
 import hashlib
 import json
 import platform
+import resource
+import threading
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -15,11 +17,15 @@ from pathlib import Path
 import wasmtime
 from wasmtime import _ffi as ffi
 
+from footloose.core.errors import LocalError
+
 ENGINE_VERSION = version("wasmtime")
 MAX_STACK_BYTES = 512 * 1024
 """Stack of one guest, out of the calling thread's (8 MiB on Linux): going deeper is a trap."""
 MAX_MEMORY_BYTES = 256 * 1024 * 1024
 """Largest memory any instance can have, whatever its service's limits say."""
+TABLE_ELEMENTS = 20_000
+"""Largest table any instance can have."""
 INSTANCES = 128
 """Instances alive at once in one process: at most one per thread that is answering."""
 MEMORY_KEPT_BYTES = 256 * 1024
@@ -61,7 +67,13 @@ def running_engine() -> wasmtime.Engine:
     """An engine to run what :func:`compiling_engine` compiled: instances come from a pool.
 
     The pool reserves 4 GiB of addresses (not memory) per instance, so that memory accesses need no bounds check.
+
+    The engine tells traps from faults by handling SIGSEGV, SIGILL and SIGFPE. Whoever wants to handle these as well
+    (``faulthandler.enable``) must do so before, or the first trap ends the process.
+
+    Raises :class:`LocalError` if threads have too little stack for a guest to run out of its own first.
     """
+    _check_stack()
     config = _config()
     _pool(config)
     return wasmtime.Engine(config)
@@ -91,11 +103,23 @@ def _pool(config: wasmtime.Config) -> None:
         "total_tables": INSTANCES,
         "max_memory_size": MAX_MEMORY_BYTES,
         "linear_memory_keep_resident": MEMORY_KEPT_BYTES,
+        "table_elements": TABLE_ELEMENTS,
         "table_keep_resident": TABLE_KEPT_BYTES,
     }.items():
         getattr(ffi, f"wasmtime_pooling_allocation_config_{name}_set")(pool, value)
     ffi.wasmtime_pooling_allocation_strategy_set(config.ptr(), pool)
     ffi.wasmtime_pooling_allocation_config_delete(pool)
+
+
+def _check_stack() -> None:
+    limit, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    stack_bytes = threading.stack_size() or (limit if limit != resource.RLIM_INFINITY else 2 * MAX_STACK_BYTES)
+    if stack_bytes < 2 * MAX_STACK_BYTES:
+        raise LocalError(
+            f"threads have {stack_bytes} bytes of stack, too little for guests that may use {MAX_STACK_BYTES}",
+            where="WebAssembly engine",
+            fix=f"raise ulimit -s or threading.stack_size to {2 * MAX_STACK_BYTES} bytes",
+        )
 
 
 def _processor_features() -> list[str]:

@@ -1,0 +1,133 @@
+"""One worker's gateway: listening sockets, the table in force, and the end of it all."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from random import SystemRandom
+
+from footloose.core.clock import Clock, SystemClock
+from footloose.core.digest import Digest
+from footloose.core.errors import RemoteError
+from footloose.core.limits import WEBSOCKET_REPORT_S
+from footloose.gateway import topics
+from footloose.gateway.connection import HttpConnection
+from footloose.gateway.fanout import Fanout
+from footloose.gateway.lanes import Lanes
+from footloose.gateway.relay import Uplinks
+from footloose.gateway.reporting import Reporter
+from footloose.gateway.services import Services
+from footloose.gateway.shared import GatewayConfig, Shared
+from footloose.gateway.topics import Origin, Topics
+from footloose.model.app import ServiceId
+from footloose.model.guest import Runtime
+from footloose.model.routing import RoutingTable, WorkerReport
+
+_log = logging.getLogger(__name__)
+_BACKLOG = 1024
+
+
+class Gateway:
+    """Serves users by the table in force. Make it inside a running loop; ``report`` gets what the node is to know."""
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        runtime: Runtime,
+        report: Callable[[WorkerReport], None],
+        clock: Clock | None = None,
+    ) -> None:
+        clock = clock if clock is not None else SystemClock()
+        self._config = config
+        self._services = Services(runtime, self._complain)
+        self._reporter = Reporter(config.index, clock, lambda: self._services.version, report)
+        self._fanout = Fanout(config.run_dir, config.index, config.workers, self._from_sibling)
+        self._topics = Topics(secrets.token_hex(8), self._fanout.send)
+        self._lanes = Lanes()
+        self._shared = Shared(config, clock, self._services, self._reporter, self._topics, self._lanes)
+        # One worker of a site holds the links to parents: two would bring every publication twice.
+        self._uplinks = Uplinks(self._shared, SystemRandom()) if config.index == 0 else None
+        self._servers: list[asyncio.Server] = []
+        self._sweeper: asyncio.Task[None] | None = None
+
+    @property
+    def version(self) -> int:
+        """Version of the table in force; -1 before the first."""
+        return self._services.version
+
+    @property
+    def connections(self) -> int:
+        """Connections open now."""
+        return len(self._shared.connections)
+
+    def install(self, table: RoutingTable, compiled: Mapping[Digest, Path]) -> None:
+        """Obey ``table`` if it is newer than the one in force; ``compiled`` is where its artifacts lie, by digest."""
+        if not self._services.install(table, compiled):
+            return
+        if self._uplinks is not None:
+            self._uplinks.table_changed()
+        for connection in list(self._shared.connections):
+            connection.table_changed()
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Take users from bound sockets."""
+        loop = asyncio.get_running_loop()
+        for listening in sockets:
+            server = await loop.create_server(lambda: HttpConnection(self._shared), sock=listening, backlog=_BACKLOG)
+            self._servers.append(server)
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take no more users; give those who are here so long to be done with what has begun."""
+        self._shared.draining = True
+        for server in self._servers:
+            server.close()
+        for connection in list(self._shared.connections):
+            connection.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._shared.emptied()
+
+    async def close(self) -> None:
+        """Let go of everything at once."""
+        for server in self._servers:
+            server.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeper
+        if self._uplinks is not None:
+            await self._uplinks.close()
+        for connection in list(self._shared.connections):
+            connection.abort()
+        await self._shared.emptied()
+        self._reporter.flush()
+        self._lanes.close()
+        self._fanout.close()
+
+    def _complain(self, service: ServiceId, text: str) -> None:
+        self._reporter.log(service, text)
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        reported_s = loop.time()
+        while True:
+            await asyncio.sleep(self._config.sweep_s)
+            self._shared.tick()
+            now_s = self._shared.tick_s
+            for connection in list(self._shared.connections):
+                connection.sweep(now_s)
+            if now_s - reported_s >= WEBSOCKET_REPORT_S:
+                reported_s = now_s
+                self._reporter.repeat_open()
+
+    def _from_sibling(self, data: bytes) -> None:
+        try:
+            publication = topics.decode(data)
+        except RemoteError:
+            _log.exception("a datagram from another worker was no publication")
+            return
+        self._topics.spread(publication, Origin.SITE)

@@ -1,0 +1,144 @@
+"""What all connections of one worker share."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Protocol
+
+import msgspec
+
+from footloose.core.clock import Clock
+from footloose.core.limits import (
+    CONNECTIONS_PER_WORKER,
+    IDLE_CONNECTION_S,
+    REQUEST_HEAD_TIMEOUT_S,
+    WRITE_STALL_S,
+)
+from footloose.gateway.calls import Outcome, call
+from footloose.gateway.front import Front
+from footloose.gateway.lanes import Lanes
+from footloose.gateway.reporting import Reporter
+from footloose.gateway.responses import date_line
+from footloose.gateway.services import Served, Services
+from footloose.gateway.topics import Topics
+from footloose.model.app import ServiceId
+
+
+class GatewayConfig(msgspec.Struct, frozen=True):
+    """How one worker's gateway runs. ``index`` counts from 0 to ``workers`` - 1; the sockets lie in ``run_dir``.
+
+    ``access_log`` writes one JSON line per request to standard error. The times, in seconds, default to the limits.
+    """
+
+    run_dir: Path
+    index: int = 0
+    workers: int = 1
+    access_log: bool = False
+    connections: int = CONNECTIONS_PER_WORKER
+    request_s: float = REQUEST_HEAD_TIMEOUT_S
+    idle_s: float = IDLE_CONNECTION_S
+    write_stall_s: float = WRITE_STALL_S
+    sweep_s: float = 1.0
+
+
+class Swept(Protocol):
+    """A connection, as far as time and the end of the worker go."""
+
+    def sweep(self, now_s: float) -> None:
+        """See what has fallen due at ``now_s`` of the loop's clock."""
+        ...
+
+    def drain(self) -> None:
+        """The worker stops: finish what has begun, then close."""
+        ...
+
+    def abort(self) -> None:
+        """The worker ends: drop the connection."""
+        ...
+
+    def table_changed(self) -> None:
+        """Another table is in force."""
+        ...
+
+
+class Shared:
+    """The worker's one of everything. ``tick_s`` (the loop's time) and ``date`` (a header) are of the last sweep."""
+
+    def __init__(
+        self, config: GatewayConfig, clock: Clock, services: Services, reporter: Reporter, topics: Topics, lanes: Lanes
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.services = services
+        self.reporter = reporter
+        self.counts = reporter.counts
+        self.topics = topics
+        self.lanes = lanes
+        self.front = Front(services, clock)
+        self.connections: dict[Swept, None] = {}
+        self.draining = False
+        self.slow_readers_dropped = 0
+        self._emptied = asyncio.Event()
+        self.tick()
+
+    def tick(self) -> None:
+        """Read the clocks that need not be read for every request."""
+        self.tick_s = asyncio.get_running_loop().time()
+        self.date = date_line(self.clock.now())
+
+    def join(self, connection: Swept) -> None:
+        """A connection is there to be looked after."""
+        self.connections[connection] = None
+
+    def leave(self, connection: Swept) -> None:
+        """It is gone, or another's."""
+        self.connections.pop(connection, None)
+        if not self.connections:
+            self._emptied.set()
+
+    async def emptied(self) -> None:
+        """Return when no connection is left."""
+        while self.connections:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+    def run(
+        self,
+        served: Served,
+        environment: dict[str, str],
+        body: bytes,
+        done: Callable[[Outcome], None],
+        *,
+        must: bool = False,
+    ) -> Outcome | bool:
+        """Call the service's guest: the outcome, or True if ``done`` will be called with it, False if there is no room.
+
+        ``must`` as in :meth:`Lanes.submit`.
+        """
+        guest = served.guest
+        if guest is None:
+            return False
+        pairs = tuple(environment.items())
+        if served.pace.fast(perf_counter()):
+            outcome = call(guest, pairs, body)
+            self._note(served, outcome)
+            return outcome
+        return self.lanes.submit(
+            served.service, partial(call, guest, pairs, body), partial(self._finished, served, done), must=must
+        )
+
+    def slow_reader(self, service: ServiceId) -> None:
+        """A WebSocket of ``service`` was dropped as its reader was too slow."""
+        self.slow_readers_dropped += 1
+        self.reporter.log(service, f"a WebSocket was dropped: too slow a reader ({self.slow_readers_dropped} so far)")
+
+    def _finished(self, served: Served, done: Callable[[Outcome], None], outcome: Outcome) -> None:
+        self._note(served, outcome)
+        done(outcome)
+
+    def _note(self, served: Served, outcome: Outcome) -> None:
+        served.pace.took(outcome.ms, outcome.ended_s)
+        if outcome.log:
+            self.reporter.log(served.service, outcome.log.decode(errors="replace"))

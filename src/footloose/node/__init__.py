@@ -1,0 +1,1 @@
+"""One site wired together: start, stop and recover. No algorithms."""

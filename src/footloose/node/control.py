@@ -1,0 +1,85 @@
+"""What a node and its workers say to each other, over a socket pair: JSON behind its length in four bytes."""
+
+import struct
+
+import msgspec
+
+from footloose.core.codec import encode
+from footloose.core.digest import Digest
+from footloose.core.errors import LimitExceeded, RemoteError
+from footloose.core.limits import CONTROL_FRAME_BYTES
+from footloose.model.routing import RoutingTable, WorkerReport
+
+_LENGTH = struct.Struct("!I")
+
+
+class TableUpdate(msgspec.Struct, frozen=True, tag="table"):
+    """To a worker: obey ``table``, whose artifacts lie compiled at the paths in ``compiled``."""
+
+    table: RoutingTable
+    compiled: dict[Digest, str] = {}
+
+
+class Applied(msgspec.Struct, frozen=True, tag="applied"):
+    """From a worker: the table of this version is in force, and users are being served by it."""
+
+    version: int
+
+
+class Beat(msgspec.Struct, frozen=True, tag="beat"):
+    """From a worker, every second: a sign of life."""
+
+
+class Reported(msgspec.Struct, frozen=True, tag="report"):
+    """From a worker: what it has seen."""
+
+    report: WorkerReport
+
+
+FromWorker = Applied | Beat | Reported
+_to_worker = msgspec.json.Decoder(TableUpdate)
+_from_worker: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker)
+
+
+def frame(message: TableUpdate | FromWorker) -> bytes:
+    """``message`` as it is sent."""
+    data = encode(message)
+    return _LENGTH.pack(len(data)) + data
+
+
+class FrameReader:
+    """Cuts a stream into messages, without input or output."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that ``data`` completes. Raises :class:`LimitExceeded` if one announces itself too large."""
+        self._buffer += data
+        messages = []
+        while len(self._buffer) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer)
+            if length > CONTROL_FRAME_BYTES:
+                raise LimitExceeded(f"a message of {length} bytes", where="control socket")
+            end = _LENGTH.size + length
+            if len(self._buffer) < end:
+                break
+            messages.append(bytes(self._buffer[_LENGTH.size : end]))
+            del self._buffer[:end]
+        return messages
+
+
+def table_update(data: bytes) -> TableUpdate:
+    """``data`` as a worker gets it. Raises :class:`RemoteError`."""
+    try:
+        return _to_worker.decode(data)
+    except msgspec.DecodeError as error:
+        raise RemoteError(f"not a message to a worker: {error}", where="control socket") from error
+
+
+def from_worker(data: bytes) -> FromWorker:
+    """``data`` as a node gets it. Raises :class:`RemoteError`."""
+    try:
+        return _from_worker.decode(data)
+    except msgspec.DecodeError as error:
+        raise RemoteError(f"not a message from a worker: {error}", where="control socket") from error

@@ -1,0 +1,433 @@
+"""The node's workers: started, told what to serve, listened to, and replaced when they die or hang."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from footloose.core.codec import encode
+from footloose.core.digest import Digest
+from footloose.core.errors import LocalError, RemoteError
+from footloose.core.limits import DRAIN_S, WORKER_RESTART_S, WORKER_SILENT_S, WORKER_START_S
+from footloose.model.network import Observation, Prefix
+from footloose.model.routing import RoutingTable, WorkerReport
+from footloose.model.site import Endpoint
+from footloose.node.control import Applied, FrameReader, FromWorker, Reported, TableUpdate, frame, from_worker
+from footloose.node.worker import WorkerConfig
+
+_log = logging.getLogger(__name__)
+_COMMAND = (sys.executable, "-m", "footloose.node.worker")
+_BACKLOG = 1024
+_FIRST_RESTART_S = 0.05
+_CHECK_S = 0.5
+_EXIT_S = 0.2
+_STOP_MARGIN_S = 1.0
+
+Report = Callable[[WorkerReport], None]
+
+
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """One worker as it stands. ``pid`` is None while it is being replaced; ``version`` is that of its table."""
+
+    index: int
+    pid: int | None
+    restarts: int
+    serving: bool
+    version: int
+
+
+class RestartPace:
+    """When to start a worker again: at once, unless it keeps dying young. Times in seconds."""
+
+    def __init__(self) -> None:
+        self._wait_s = _FIRST_RESTART_S
+
+    def after(self, lived_s: float) -> float:
+        """How long to wait after one that lived so long."""
+        if lived_s >= WORKER_RESTART_S:
+            self._wait_s = _FIRST_RESTART_S
+        wait_s, self._wait_s = self._wait_s, min(WORKER_RESTART_S, self._wait_s * 2)
+        return wait_s
+
+
+class Levels:
+    """Open WebSockets are a level, and each worker knows only its own: this makes them the site's."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, Prefix], dict[int, int]] = {}
+        self._address: dict[tuple[str, Prefix], str] = {}
+
+    def of_site(self, report: WorkerReport) -> WorkerReport:
+        """``report`` with the levels of all workers together."""
+        observations = tuple(self._merged(report.worker, observation) for observation in report.observations)
+        return msgspec.structs.replace(report, observations=observations)
+
+    def without(self, worker: int) -> tuple[Observation, ...]:
+        """A worker is gone and its WebSockets with it: the levels that this changed."""
+        gone = [key for key, by_worker in self._open.items() if worker in by_worker]
+        return tuple(
+            self._merged(worker, Observation(service, prefix, self._address[service, prefix]))
+            for service, prefix in gone
+        )
+
+    def _merged(self, worker: int, observation: Observation) -> Observation:
+        key = (observation.service, observation.prefix)
+        by_worker = self._open.get(key)
+        if by_worker is None and not observation.open_websockets:
+            return observation
+        by_worker = self._open.setdefault(key, {})
+        by_worker[worker] = observation.open_websockets
+        if not observation.open_websockets:
+            del by_worker[worker]
+        self._address[key] = observation.address
+        level = sum(by_worker.values())
+        if not by_worker:
+            del self._open[key], self._address[key]
+        return msgspec.structs.replace(observation, open_websockets=level)
+
+
+class Workers:
+    """All workers of a site, on one listening socket. ``report`` is called on the loop with what they see."""
+
+    def __init__(
+        self,
+        listen: Endpoint,
+        count: int,
+        run_dir: Path,
+        report: Report,
+        *,
+        access_log: bool = False,
+        command: Sequence[str] = _COMMAND,
+    ) -> None:
+        self._listen = listen
+        self._count = count
+        self._run_dir = run_dir
+        self._report = report
+        self._levels = Levels()
+        self._access_log = access_log
+        self._command = command
+        self._socket: socket.socket | None = None
+        self._update = TableUpdate(RoutingTable(version=0))
+        self._slots: list[_Slot] = []
+        self._changed = asyncio.Event()
+
+    @property
+    def port(self) -> int:
+        """The port users come to, also where port 0 was asked for. Raises :class:`LocalError` before the start."""
+        port: int = self._bound().getsockname()[1]
+        return port
+
+    @property
+    def statuses(self) -> tuple[WorkerStatus, ...]:
+        """How each worker stands."""
+        return tuple(slot.status for slot in self._slots)
+
+    async def start(self) -> None:
+        """Bind the gateway's socket and start all workers; returns when each serves.
+
+        Raises :class:`LocalError` if the address cannot be had, or a worker does not come up.
+        """
+        self._socket = listening_socket(self._listen)
+        self._run_dir.mkdir(parents=True, exist_ok=True)
+        self._slots = [self._slot(index) for index in range(self._count)]
+        for slot in self._slots:
+            slot.start()
+        try:
+            await asyncio.gather(*(slot.first_ready() for slot in self._slots))
+        except LocalError:
+            await self.stop()
+            raise
+
+    def push(self, table: RoutingTable, compiled: Mapping[Digest, str]) -> None:
+        """Have every worker obey ``table``, now and after any restart; one no newer than the last is ignored.
+
+        ``compiled`` is where the compiled artifact of each digest in the table lies.
+        """
+        if table.version > self._update.table.version:
+            self._update = TableUpdate(table, dict(compiled))
+            for slot in self._slots:
+                slot.push(self._update)
+
+    async def applied(self, version: int) -> None:
+        """Return when every worker that serves users does so by the table of ``version``, or a later one.
+
+        A worker being replaced does not count: it will not serve before it has the table.
+        """
+        while any(slot.status.serving and slot.status.version < version for slot in self._slots):
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def stop(self, drain_s: float = DRAIN_S) -> None:
+        """Have them finish what they have begun, for so long, then end them, and close the socket."""
+        await asyncio.gather(*(slot.stop(drain_s) for slot in self._slots))
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _bound(self) -> socket.socket:
+        if self._socket is None:
+            raise LocalError("the workers are not started", where="gateway")
+        return self._socket
+
+    def _slot(self, index: int) -> "_Slot":
+        config = WorkerConfig(
+            listen_fds=(self._bound().fileno(),),
+            control_fd=-1,
+            index=index,
+            workers=self._count,
+            run_dir=str(self._run_dir),
+            access_log=self._access_log,
+        )
+        return _Slot(config, self._command, self._update, self)
+
+    # What the slots tell.
+
+    def reported(self, report: WorkerReport) -> None:
+        """A worker has seen something."""
+        self._report(self._levels.of_site(report))
+
+    def changed(self) -> None:
+        """A worker has come, gone, or obeyed a table."""
+        self._changed.set()
+
+    def lost(self, worker: int, version: int) -> None:
+        """A worker is gone."""
+        observations = self._levels.without(worker)
+        if observations:
+            self._report(WorkerReport(worker, version, observations))
+        self._changed.set()
+
+
+def listening_socket(listen: Endpoint) -> socket.socket:
+    """A socket bound to ``listen``; ``::`` takes IPv4 too. Raises :class:`LocalError` if it cannot be had."""
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    dual = listen.host == "::" and socket.has_dualstack_ipv6()
+    try:
+        made = socket.create_server((listen.host, listen.port), family=family, backlog=_BACKLOG, dualstack_ipv6=dual)
+    except OSError as error:
+        raise LocalError(
+            f"the gateway cannot listen here: {error.strerror or error}",
+            where=str(listen),
+            fix="stop what uses the address, or give the gateway another one",
+        ) from error
+    made.setblocking(False)
+    return made
+
+
+class _Slot:
+    """One worker's place: whoever holds it now, and who comes after."""
+
+    def __init__(self, config: WorkerConfig, command: Sequence[str], update: TableUpdate, site: Workers) -> None:
+        self._config = config
+        self._command = command
+        self._update = update
+        self._site = site
+        self._pace = RestartPace()
+        self._life: _Life | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._restarts = 0
+        self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def status(self) -> WorkerStatus:
+        life = self._life
+        if life is None:
+            return WorkerStatus(self._config.index, None, self._restarts, serving=False, version=-1)
+        return WorkerStatus(self._config.index, life.pid, self._restarts, life.version >= 0, life.version)
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._supervise(), name=f"worker-{self._config.index}")
+
+    async def first_ready(self) -> None:
+        """Return when the first worker serves. Raises :class:`LocalError` if it does not come up."""
+        await self._first
+
+    def push(self, update: TableUpdate) -> None:
+        self._update = update
+        if self._life is not None:
+            self._life.push(update)
+
+    async def stop(self, drain_s: float) -> None:
+        self._stopping = True
+        if self._task is None:
+            return
+        if self._life is not None:
+            self._life.terminate()
+            await asyncio.wait([self._task], timeout=drain_s + _STOP_MARGIN_S)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._first.cancel()
+
+    async def _supervise(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            born_s = loop.time()
+            reason = await self._live()
+            if self._stopping:
+                return
+            if not self._first.done():
+                self._first.set_exception(
+                    LocalError(f"a worker did not come up: {reason}", where="gateway", fix="see what it said above")
+                )
+            wait_s = self._pace.after(loop.time() - born_s)
+            _log.error("worker %d is replaced in %.2f s: %s", self._config.index, wait_s, reason)
+            self._restarts += 1
+            await asyncio.sleep(wait_s)
+
+    async def _live(self) -> str:
+        """One worker's whole life; returns why it ended."""
+        life = _Life(self._update, self._site, self._obeyed)
+        try:
+            await life.begin(self._config, self._command)
+            self._life = life
+            life.push(self._update)
+            return await life.end()
+        except OSError as error:
+            return f"it could not be started: {error}"
+        finally:
+            self._life = None
+            await life.bury()
+            self._site.lost(self._config.index, life.version)
+
+    def _obeyed(self) -> None:
+        if not self._first.done():
+            self._first.set_result(None)
+        self._site.changed()
+
+
+class _Life:
+    """One worker process and the socket to it. ``version`` is the table it serves by, -1 before it serves."""
+
+    def __init__(self, update: TableUpdate, site: Workers, obeyed: Callable[[], None]) -> None:
+        self._update = update
+        self._site = site
+        self._obeyed = obeyed
+        self._loop = asyncio.get_running_loop()
+        self._process: asyncio.subprocess.Process | None = None
+        self._control: asyncio.Transport | None = None
+        self._heard_s = self._began_s = self._loop.time()
+        self._sent: int | None = None
+        """Version of the table it was sent and has not yet obeyed."""
+        self._sent_s = 0.0
+        self.hung_up: asyncio.Future[str] = self._loop.create_future()
+        self.version = -1
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    async def begin(self, config: WorkerConfig, command: Sequence[str]) -> None:
+        """Start the process. Raises :class:`OSError`."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setblocking(False)
+            transport, _ = await self._loop.create_unix_connection(lambda: _Control(self), sock=ours)
+            self._control = transport
+            config = msgspec.structs.replace(config, control_fd=theirs.fileno())
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                encode(config).decode(),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(*config.listen_fds, config.control_fd),
+            )
+
+    def push(self, update: TableUpdate) -> None:
+        """Have the worker obey ``update``: once it has obeyed the one before, so that they do not pile up."""
+        self._update = update
+        if self._sent is None and self.version < update.table.version and self._control is not None:
+            self._sent = update.table.version
+            self._sent_s = self._loop.time()
+            self._control.write(frame(update))
+
+    async def end(self) -> str:
+        """Wait until the worker has ended, or must be ended; returns why."""
+        assert self._process is not None  # noqa: S101  begun
+        exited = asyncio.create_task(self._process.wait())
+        ends: list[asyncio.Future[Any]] = [exited, self.hung_up]
+        try:
+            while True:
+                await asyncio.wait(ends, timeout=_CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+                if exited.done():
+                    return _how_it_ended(exited.result())
+                reason = self.hung_up.result() if self.hung_up.done() else self._overdue()
+                if reason is not None:
+                    await asyncio.wait([exited], timeout=_EXIT_S)  # one that hung up is mostly about to exit
+                    return _how_it_ended(exited.result()) if exited.done() else reason
+        finally:
+            exited.cancel()
+
+    def _overdue(self) -> str | None:
+        now_s = self._loop.time()
+        if self.version < 0:
+            return "it took too long to start" if now_s - self._began_s > WORKER_START_S else None
+        if now_s - self._heard_s > WORKER_SILENT_S:
+            return "it gives no sign of life"
+        if self._sent is not None and now_s - self._sent_s > WORKER_SILENT_S:
+            return "it does not obey its table"
+        return None
+
+    def terminate(self) -> None:
+        """Have it finish and exit."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGTERM)
+
+    async def bury(self) -> None:
+        """End what is left of it."""
+        if self._control is not None:
+            self._control.abort()
+        process = self._process
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    def received(self, message: FromWorker) -> None:
+        """The worker said something."""
+        self._heard_s = self._loop.time()
+        if isinstance(message, Reported):
+            self._site.reported(message.report)
+        elif isinstance(message, Applied):
+            self.version = message.version
+            self._sent = None
+            self._obeyed()
+            self.push(self._update)
+
+
+class _Control(asyncio.Protocol):
+    """The node's end of one control socket."""
+
+    def __init__(self, life: _Life) -> None:
+        self._life = life
+        self._frames = FrameReader()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for message in self._frames.feed(data):
+                self._life.received(from_worker(message))
+        except RemoteError as error:
+            self._hang_up(str(error))
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._hang_up("it closed its control socket")
+
+    def _hang_up(self, reason: str) -> None:
+        if not self._life.hung_up.done():
+            self._life.hung_up.set_result(reason)
+
+
+def _how_it_ended(code: int) -> str:
+    if code >= 0:
+        return f"it exited with code {code}"
+    try:
+        return f"it was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"it was ended by signal {-code}"

@@ -40,6 +40,7 @@ CASES = [
     (service("build: ."), 5, 5, "services.web.build", "nothing is built", "image: ./web.wasm"),
     (service("depends_on: [db]"), 5, 5, "services.web.depends_on", "in no order", "remove"),
     (service("enviroment: {A: b}"), 5, 5, "services.web.enviroment", "unknown key", "did you mean `environment`?"),
+    (service("x-footlose: {}"), 5, 5, "services.web.x-footlose", "unknown key", "did you mean `x-footloose`?"),
     (service("zzz: 1"), 5, 5, "services.web.zzz", "unknown key", "known here: image"),
     (
         service("budget: {copies: 1}"),

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from footloose.core.limits import APP_FILE_BYTES, APP_FILE_DEPTH, APP_FILE_NODES
+from footloose.core.printable import printable
 from footloose.model.appfile.problems import AppFileError, Problem, Spot
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -83,10 +84,9 @@ def dotted(path: Path) -> str:
     return text.removeprefix(".")
 
 
-def shown(text: str, most: int = 60) -> str:
+def shown(text: str) -> str:
     """``text`` from a file, short and safe to print in a message."""
-    short = text if len(text) <= most else text[: most - 3] + "..."
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in short)
+    return printable(text, 60)
 
 
 def read_document(content: bytes, file: str) -> Document:
@@ -155,7 +155,9 @@ def _compose(text: str, file: str) -> yaml.Node | None:
         mark = error.problem_mark or error.context_mark
         spot = Spot(mark.line + 1, mark.column + 1) if mark is not None else Spot()
         what = ", ".join(part for part in (error.context, error.problem) if part)
-        raise AppFileError(file, [Problem(spot, "", shown(f"not valid YAML: {what}", 200), "mend it there")]) from error
+        raise AppFileError(
+            file, [Problem(spot, "", printable(f"not valid YAML: {what}", 200), "mend it there")]
+        ) from error
     except (ValueError, OverflowError) as error:  # PyYAML turns "\UFFFFFFFF" and %YAML versions into numbers unchecked
         raise AppFileError(file, [Problem(Spot(), "", "not valid YAML: a number out of range", "mend it")]) from error
     finally:

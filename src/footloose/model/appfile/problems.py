@@ -23,11 +23,14 @@ class Problem(msgspec.Struct, frozen=True, order=True):
     what: str
     fix: str
 
-    def line(self, file: str) -> str:
-        """The problem in one line, in the form editors and compilers use."""
+    def place(self, file: str) -> str:
+        """Where, in the form editors and compilers use: ``file:line:column: key``."""
         place = f"{file}:{self.at.line}:{self.at.column}" if self.at.line else file
-        key = f"{self.key}: " if self.key else ""
-        return f"{place}: {key}{self.what} ({self.fix})"
+        return f"{place}: {self.key}" if self.key else place
+
+    def line(self, file: str) -> str:
+        """The problem in one line."""
+        return f"{self.place(file)}: {self.what} ({self.fix})"
 
 
 class AppFileError(LocalError):

@@ -33,6 +33,7 @@ def check_sense(document: Document, placements: Collection[str] | None) -> None:
     routes: dict[HttpRoute, Path] = {}
     for name, service in document.data.get("services", {}).items():
         path: Path = ("services", name)
+        _check_extensions(document, path, service)
         _check_image(document, path, service)
         _check_environment(document, path, service)
         _check_memory(document, path, service)
@@ -78,6 +79,15 @@ def environment_of(document: Document, path: Path, service: Mapping[str, Any]) -
     else:
         for name in environment:
             yield (*place, name), name, document.written((*place, name))
+
+
+def _check_extensions(document: Document, path: Path, service: Mapping[str, Any]) -> None:
+    """Foreign ``x-`` keys are left alone, but a slip of the pen must not lose all our settings."""
+    for key in service:
+        if key != "x-footloose" and key.startswith("x-") and difflib.get_close_matches(key, ["x-footloose"], cutoff=0.8):
+            place = (*path, key)
+            what = f"unknown key `{shown(key)}`"
+            document.complain(place, what, "did you mean `x-footloose`?", at=document.key_spot(place))
 
 
 def _check_image(document: Document, path: Path, service: Mapping[str, Any]) -> None:

@@ -1,0 +1,46 @@
+"""Commands that ask a node to do what it would not have done by itself: move, drain."""
+
+import click
+
+from footloose.cli.admin import Admin
+from footloose.cli.names import find_service, find_site, site_names
+from footloose.cli.options import asks_node, has_json
+from footloose.cli.output import print_json
+from footloose.core.printable import printable
+
+
+@click.command()
+@click.argument("service")
+@click.option("--to", "site", metavar="SITE", help="The site to move to (its name or id).")
+@asks_node
+@has_json
+def move(service: str, site: str | None, admin: Admin, as_json: bool) -> None:
+    """Send all users of SERVICE (its id, app/service, or just its name) to one site.
+
+    The site may refuse; `footloose explain` says what came of it. Without --to, users are followed again.
+    """
+    view = admin.view()
+    service_id = find_service(view, service)
+    node = find_site(view, site) if site is not None else None
+    admin.move(service_id, node)
+    if as_json:
+        print_json({"service": service_id, "site": node})
+    elif node is None:
+        click.echo(printable(f"{service_id} follows its users again"))
+    else:
+        click.echo(printable(f"asked to move {service_id} to {site_names(view)[node]}"))
+
+
+@click.command()
+@click.argument("site", required=False)
+@asks_node
+@has_json
+def drain(site: str | None, admin: Admin, as_json: bool) -> None:
+    """Send the copies at SITE (its name or id) home and place no new ones there. Default: this node's own site."""
+    view = admin.view()
+    node = find_site(view, site) if site is not None else view.node
+    admin.drain(node if node != view.node else None)
+    if as_json:
+        print_json({"site": node})
+    else:
+        click.echo(printable(f"draining {site_names(view)[node]}"))

@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 import msgspec
 from aiohttp import web
+from footloose.node.workers import Workers
 
 from footloose import __version__
 from footloose.core.codec import decode, encode
@@ -20,7 +21,6 @@ from footloose.model.view import View
 from footloose.node.events import Feed, as_event
 from footloose.node.host import Host
 from footloose.node.profile import Profile
-from footloose.node.workers import Workers
 from footloose.orchestrator.loop import Loop
 from footloose.orchestrator.messages import Event, MoveWanted, SiteAvoided
 from footloose.state.directory import StateDirectory
@@ -55,7 +55,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     """One worker process."""
 
     index: int
-    pid: int
+    pid: int | None
     restarts: int
 
 
@@ -120,7 +120,7 @@ class AdminApi:
 
     async def status(self, _request: web.Request) -> web.Response:
         """How the node fares."""
-        workers = tuple(WorkerStatus(one.index, one.pid, one.restarts) for one in self._workers.status())
+        workers = tuple(WorkerStatus(one.index, one.pid, one.restarts) for one in self._workers.statuses)
         uptime_s = time.monotonic() - self._started_at
         status = Status(
             node=self._profile.node,

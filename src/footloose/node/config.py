@@ -11,7 +11,7 @@ from footloose.model.site import Endpoint
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """All that a site is told; everything else it finds out.
 
-    ``address`` is the address others reach this site at; services bind to it. Port 0 lets the system choose.
+    ``address`` is the address others reach this site at; its ports are bound to it.
     ``bootstrap`` are DHT nodes to join through, ``sites`` API endpoints known beforehand, ``resolvers`` DNS servers.
     """
 

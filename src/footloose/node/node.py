@@ -4,21 +4,21 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from aiohttp import web
 
 from footloose.core.clock import Clock, SystemClock
 from footloose.core.errors import LocalError
+from footloose.discovery.dht.finder import DhtFinder
 from footloose.discovery.dht.node import DhtNode
-from footloose.discovery.dht_finder import DhtFinder
 from footloose.discovery.dns import DnsFinder
 from footloose.discovery.interface import Discovery, Finder
 from footloose.discovery.static import StaticFinder, StaticSite
 from footloose.market.desk import Desk, Policy
 from footloose.migration.switch import Ask, Poll, PollAnswered, Release, Send
-from footloose.model.network import Observation
 from footloose.model.routing import WorkerReport
-from footloose.model.site import SiteRecord
+from footloose.model.site import Endpoint, SiteRecord
 from footloose.model.view import View
 from footloose.node.admin_api import VIEW_EVERY_S, AdminApi, admin_application
 from footloose.node.announcer import Announcer
@@ -54,7 +54,7 @@ from footloose.runtimes.wasm.compiler import Compiler
 from footloose.state.directory import StateDirectory
 from footloose.topology.traceroute import Tracer
 from footloose.transport.client import PeerClient
-from footloose.transport.server import serve
+from footloose.transport.listener import serve
 
 log = logging.getLogger(__name__)
 
@@ -90,21 +90,16 @@ class Node:
             log.error("the site's database was damaged: %s", state.loss)
         self.profile = Profile(config, state.identity.node_id)
         tasks = Tasks()
-        self._workers = Workers(
-            address=config.address,
-            port=config.gateway_port,
-            count=config.workers,
-            run_directory=state.run,
-            report=self._reported,
-        )
+        listen = Endpoint(config.address, config.gateway_port)
+        self._workers = Workers(listen, config.workers, state.run, self._reported)
         await self._workers.start()
         stack.push_async_callback(self._workers.stop)
         compiler = Compiler()
         stack.push_async_callback(compiler.close)
         await compiler.start()
         client = await stack.enter_async_context(PeerClient(state.identity, self._clock))
-        dht = DhtNode(state.identity, self._clock, api=self.profile.api)
-        await dht.start((config.address, config.dht_port), config.bootstrap)
+        dht = DhtNode(state.identity, self.profile.api, clock=self._clock)
+        await dht.start(self.profile.dht, config.bootstrap)
         stack.push_async_callback(dht.close)
         self._build_loop(state)
         await self._build_host(state, compiler)
@@ -197,38 +192,34 @@ class Node:
             logged=self._logged,
         )
         pages = [self._pages] if self._pages is not None else []
-        runner = web.AppRunner(admin_application([api.add_to, *pages]), access_log=None, shutdown_timeout=0.5)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        socket_path = state.run / "admin.sock"
-        socket_path.unlink(missing_ok=True)
-        await web.UnixSite(runner, str(socket_path)).start()
+        admin = await self._runner(stack, [api.add_to, *pages])
+        await _listen(admin, state.run / "admin.sock")
+        # The page by itself can look at everything and change nothing, so that others may be given it.
+        console = await self._runner(stack, [api.add_views_to, *pages])
+        await _listen(console, state.run / "console.sock")
         if self._config.console is not None:
-            await self._serve_console(stack, api, pages)
+            await self._serve_console(console, self._config.console)
 
-    async def _serve_console(self, stack: AsyncExitStack, api: AdminApi, pages: list[Pages]) -> None:
-        """The page on a TCP port: it can look at everything and change nothing."""
-        console = self._config.console
-        assert console is not None  # noqa: S101  the caller looked
-        runner = web.AppRunner(admin_application([api.add_views_to, *pages]), access_log=None, shutdown_timeout=0.5)
+    async def _runner(self, stack: AsyncExitStack, routes: list[Pages]) -> web.AppRunner:
+        runner = web.AppRunner(admin_application(routes), access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
+        return runner
+
+    async def _serve_console(self, runner: web.AppRunner, at: Endpoint) -> None:
         try:
-            await web.TCPSite(runner, console.host, console.port).start()
+            await web.TCPSite(runner, at.host, at.port).start()
         except OSError as error:
             what = f"cannot serve the page: {error.strerror}"
-            raise LocalError(what, where=str(console), fix="choose another address or port") from error
+            raise LocalError(what, where=str(at), fix="choose another address or port") from error
 
     # What happens
 
     def tell(self, event: Event) -> None:
         """Give the loop an event and carry out what follows."""
         if isinstance(event, CopyEvent) and isinstance(event.event, PollAnswered):
-            self._users_seen(event.event.observations, event.site)
+            self.host.users_seen(event.event.observations, event.site)
         self._driver.carry_out(self.loop.receive(event, self._clock.now()))
-
-    def _users_seen(self, observations: tuple[Observation, ...], site: str) -> None:
-        self.host.users_seen(observations, site)
 
     def _reported(self, report: WorkerReport) -> None:
         if report.observations:
@@ -269,3 +260,16 @@ class Node:
             await asyncio.sleep(VIEW_EVERY_S)
             if self._feed.watched:
                 self._feed.publish(self.view())
+
+
+async def _listen(runner: web.AppRunner, path: Path) -> None:
+    try:
+        _remove_left_over(path)
+        await web.UnixSite(runner, str(path)).start()
+    except OSError as error:
+        raise LocalError(f"cannot listen: {error}", where=str(path), fix="use a shorter --state path") from error
+
+
+def _remove_left_over(path: Path) -> None:
+    """A socket left by a node that was killed is in nobody's use: the directory is locked by this one."""
+    path.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from footloose.node.config import NodeConfig
 
 
 class Profile:
-    """Makes this site's record, once its ports are known."""
+    """Makes this site's record."""
 
     def __init__(self, config: NodeConfig, node: NodeId) -> None:
         self._config = config
@@ -15,13 +15,7 @@ class Profile:
         self.provider = ProviderId(node)
         self.api = Endpoint(config.address, config.api_port)
         self.dht = Endpoint(config.address, config.dht_port)
-        self.gateway = _url(Endpoint(config.address, config.gateway_port))
-
-    def bound(self, *, api_port: int, dht_port: int, gateway_port: int) -> None:
-        """The ports actually had (they differ from the configured ones where those were 0)."""
-        self.api = Endpoint(self._config.address, api_port)
-        self.dht = Endpoint(self._config.address, dht_port)
-        self.gateway = _url(Endpoint(self._config.address, gateway_port))
+        self.gateway = f"http://{Endpoint(config.address, config.gateway_port)}"
 
     def record(self, now: float) -> SiteRecord:
         """The record as of ``now``."""
@@ -37,7 +31,3 @@ class Profile:
             price_per_hour=self._config.price_per_hour,
             dht=self.dht,
         )
-
-
-def _url(endpoint: Endpoint) -> str:
-    return f"http://{endpoint}"

@@ -30,7 +30,7 @@ class Hosted(msgspec.Struct, frozen=True):
 class Services:
     """The services of one site. Every change makes a new version of the table and hands it to ``push``."""
 
-    def __init__(self, site_name: str, push: Callable[[RoutingTable, dict[Digest, Path]], None]) -> None:
+    def __init__(self, site_name: str, push: Callable[[RoutingTable, dict[Digest, str]], None]) -> None:
         self._site_name = site_name
         self._push = push
         self._hosted: dict[ServiceId, Hosted] = {}
@@ -100,5 +100,5 @@ class Services:
 
     def _changed(self) -> None:
         self.version += 1
-        compiled = {hosted.spec.artifact: hosted.compiled for hosted in self._hosted.values()}
+        compiled = {hosted.spec.artifact: str(hosted.compiled) for hosted in self._hosted.values()}
         self._push(self.table(), compiled)

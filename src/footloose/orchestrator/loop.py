@@ -435,9 +435,12 @@ class Loop:
         for prefix in [one for one in self.located if one not in wanted]:
             del self.located[prefix]
             self.tree.forget(prefix)
-        stale = [one for one in self.located.values() if one.discovered_at and now - one.discovered_at > REDISCOVER_S]
+        stale = [
+            one for one in self.located.values() if one.discovered_at and now - one.discovered_at > one.look_again_s
+        ]
         for place in sorted(stale, key=lambda one: one.discovered_at or 0.0)[:LOOKED_AGAIN_AT_ONCE]:
             place.discovered_at = now
+            place.look_again_s = min(2 * place.look_again_s, REDISCOVER_S)
             self._effects.append(Trace(place.prefix, place.address))
             for site in sorted(place.rtt_ms.keys() & self.sites.keys()):
                 self._effects.append(Measure(self.sites[site], place.prefix, place.address))

@@ -16,6 +16,9 @@ from footloose.placement.interface import Placement
 DEMAND_HALF_LIFE_S = 30.0
 """How fast past requests stop counting as demand."""
 
+LOOK_AGAIN_FIRST_S = 2.0
+"""How soon sites near new users are looked for a second time; each further wait is twice as long."""
+
 
 @dataclass
 class User:
@@ -64,6 +67,7 @@ class Located:
     discovering: bool = False
     discovered_at: float | None = None
     settle_at: float | None = None
+    look_again_s: float = LOOK_AGAIN_FIRST_S
     sightings: dict[NodeId, Sighting] = field(default_factory=dict)
     identifying: set[Endpoint] = field(default_factory=set)
     measuring: set[NodeId] = field(default_factory=set)

@@ -212,6 +212,10 @@ class Desk:
                 effects.append(LeaseChanged(self._put(ending)))
         return effects
 
+    def resume(self) -> None:
+        """Take new leases again."""
+        self.draining = None
+
     def users_seen(self, service: ServiceId, now: float) -> None:
         """A copy has users: it may use its grace."""
         self._last_user_at[service] = now

@@ -46,9 +46,10 @@ class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Drain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """No more copies at a site (node id or name); None: at this one, for others."""
+    """No more copies at a site (node id or name; None: at this one, for others), or, with ``resume``, again."""
 
     site: str | None = None
+    resume: bool = False
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
@@ -201,9 +202,12 @@ class AdminApi:
     async def drain(self, request: web.Request) -> web.Response:
         """Empty a site of copies."""
         wanted = decode(await request.read(), Drain)
-        if wanted.site is None or self._site(wanted.site) == self._profile.node:
-            return _json({"notices": self._host.drain("drained by its operator")})
-        self._tell(SiteAvoided(self._site(wanted.site)))
+        if wanted.site is not None and self._site(wanted.site) != self._profile.node:
+            self._tell(SiteAvoided(self._site(wanted.site), avoid=not wanted.resume))
+        elif wanted.resume:
+            self._host.resume()
+        else:
+            self._host.drain("drained by its operator")
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
     async def events(self, request: web.Request) -> web.StreamResponse:

@@ -154,6 +154,10 @@ class Host:
         self._desk_driver.carry_out(effects)
         return len(effects)
 
+    def resume(self) -> None:
+        """Take new copies again."""
+        self._desk.resume()
+
     def users_seen(self, observations: tuple[Observation, ...], site: NodeId) -> None:
         """Users of services here, or of copies of them at ``site``: for the meters, and so that no used copy ends."""
         self._meter.add(observations, site)

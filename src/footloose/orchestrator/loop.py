@@ -103,7 +103,7 @@ class Loop:
             case MoveWanted():
                 self._move(event, now)
             case SiteAvoided():
-                self._avoid(event.site, now)
+                self._avoid(event, now)
         return self._take_effects()
 
     def wake(self, now: float) -> list[Effect]:
@@ -472,13 +472,15 @@ class Loop:
         self._note(running.service, "choose", event.site or "", outcome, "asked for by hand", {}, now)
         self._choose(running, now)
 
-    def _avoid(self, site: NodeId, now: float) -> None:
-        self._avoided.add(site)
+    def _avoid(self, event: SiteAvoided, now: float) -> None:
+        site = event.site
+        (self._avoided.add if event.avoid else self._avoided.discard)(site)
         for running in self.services.values():
-            if running.pinned == site:
+            if event.avoid and running.pinned == site:
                 running.pinned = None
-            if site in running.copies:
+            if event.avoid and site in running.copies:
                 self._retire(running, site, "drained by hand", now)
+            running.refused_until.pop(site, None)
             self._choose(running, now)
 
     # Records

@@ -98,9 +98,10 @@ class MoveWanted(msgspec.Struct, frozen=True):
 
 
 class SiteAvoided(msgspec.Struct, frozen=True):
-    """Event: a person wants no copies at ``site`` any more."""
+    """Event: a person wants no copies at ``site`` any more, or (``avoid`` False) allows them again."""
 
     site: NodeId
+    avoid: bool = True
 
 
 Event = (

@@ -15,7 +15,7 @@ from footloose.cli.output import PlainConsole as Console
 from footloose.cli.output import plain_table, print_json, print_json_line, said
 from footloose.core.errors import LocalError
 from footloose.testbed import Testbed, Topology, available, demo, icon, load, random, tree
-from footloose.testbed.control import Order, TestbedView, ask, run_directory, running, serve
+from footloose.testbed.control import Order, TestbedView, ask, end, run_directory, running, serve
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -102,7 +102,7 @@ def execute(name: str, host: str, command: tuple[str, ...]) -> None:
 @has_json
 def cut(a: str, b: str, name: str, as_json: bool) -> None:
     """Cut the link between two neighbours."""
-    _order(name, Order("cut", a, b), as_json, f"cut {a} - {b}")
+    _report(ask(name, Order("cut", a, b)), as_json, f"cut {a} - {b}")
 
 
 @testbed.command()
@@ -112,7 +112,7 @@ def cut(a: str, b: str, name: str, as_json: bool) -> None:
 @has_json
 def heal(a: str, b: str, name: str, as_json: bool) -> None:
     """Heal a link that was cut."""
-    _order(name, Order("heal", a, b), as_json, f"healed {a} - {b}")
+    _report(ask(name, Order("heal", a, b)), as_json, f"healed {a} - {b}")
 
 
 @testbed.command()
@@ -120,7 +120,7 @@ def heal(a: str, b: str, name: str, as_json: bool) -> None:
 @has_json
 def down(name: str, as_json: bool) -> None:
     """End a testbed, and all that runs in it."""
-    _order(name, Order("down"), as_json, f"ended {name}")
+    _report(end(name), as_json, f"ended {name}")
 
 
 @testbed.command("ls")
@@ -137,8 +137,7 @@ def listing(as_json: bool) -> None:
         _print(view)
 
 
-def _order(name: str, order: Order, as_json: bool, done: str) -> None:
-    view = ask(name, order)
+def _report(view: TestbedView, as_json: bool, done: str) -> None:
     if as_json:
         print_json(view)
     else:

@@ -185,7 +185,7 @@ class Box:
     def _open_socket(self, request: OpenSocket) -> None:
         kernel.enter_network(self._networks[request.host])
         try:
-            opened = socket.socket(request.family, request.kind)
+            opened = socket.socket(request.family, request.kind, request.protocol)
         finally:
             kernel.enter_network(self._own)
         with opened:

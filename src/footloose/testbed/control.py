@@ -6,6 +6,7 @@ The socket is in ``$XDG_RUNTIME_DIR/footloose`` or, without that, ``/tmp/footloo
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import socket
 import stat
@@ -105,6 +106,20 @@ def ask(name: str, order: Order) -> TestbedView:
     if reply.testbed is None:
         raise LocalError(reply.error, where=f"testbed {name}", fix=reply.fix)
     return reply.testbed
+
+
+def end(name: str) -> TestbedView:
+    """End a running testbed and wait until its process has gone; returns how it was. Raises :class:`LocalError`."""
+    owner = os.pidfd_open(ask(name, Order("show")).owner)
+    try:
+        last = ask(name, Order("down"))
+        gone = select.poll()
+        gone.register(owner, select.POLLIN)
+        if not gone.poll(TIMEOUT_S * 1e3):
+            raise LocalError(f"process {last.owner} does not end", where=f"testbed {name}", fix="kill it")
+    finally:
+        os.close(owner)
+    return last
 
 
 async def serve(net: Testbed, name: str, ready: Callable[[TestbedView], None]) -> None:

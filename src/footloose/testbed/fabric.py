@@ -84,7 +84,7 @@ class _Path:
         self.routers = tuple(routers)
         self.target = target
         self.unreachable = unreachable
-        self.transit = len(self.links) if unreachable is not None else len(self.links) - 1
+        self.transit = len(self.links) - 1
         self.plain = target is not None and all(link.plain for link in self.links)
         self.delay_s = sum(link.delay_s for link in self.links)
         self.last_at = [0.0] * (len(self.links) + 1)

@@ -42,7 +42,7 @@ def leave_for_own(*, root: bool) -> bool:
     ``root`` False takes a user namespace in any case. Raises :class:`LocalError` if the kernel allows neither.
     """
     if root:
-        with suppress(PermissionError):
+        with suppress(OSError):  # not allowed, or no more of them: as an ordinary user, then
             kernel.unshare(kernel.CLONE_NEWNET)
             return False
     user, group = os.geteuid(), os.getegid()

@@ -68,9 +68,9 @@ class LiveHost:
         """Run ``command`` inside this host to its end; ``options`` as for :func:`subprocess.run`."""
         return subprocess.run(self.argv(command), check=options.pop("check", False), **options)
 
-    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, protocol: int = 0) -> socket.socket:
         """A new socket that lives inside this host though this process uses it. Raises :class:`LocalError`."""
-        return self._net.socket_in(self.name, family, kind)
+        return self._net.socket_in(self.name, family, kind, protocol)
 
 
 class Testbed:
@@ -244,13 +244,15 @@ class Testbed:
         for link in links:
             self._routes.heal(link.a, link.b)
 
-    def socket_in(self, host: str, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    def socket_in(
+        self, host: str, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, protocol: int = 0
+    ) -> socket.socket:
         """A new socket that lives inside a host though this process uses it: bind, listen or connect as usual.
 
         Raises :class:`LocalError` if there is no such host or kind of socket.
         """
         self.topology.host(host)
-        _, opened = self._ask(OpenSocket(host, int(family), int(kind)))
+        _, opened = self._ask(OpenSocket(host, int(family), int(kind), protocol))
         if opened is None:
             raise LocalError("no socket came from the router process", where=host)
         return opened

@@ -75,6 +75,7 @@ class OpenSocket(msgspec.Struct, frozen=True, tag=True):
     host: str
     family: int
     kind: int
+    protocol: int = 0
 
 
 class Count(msgspec.Struct, frozen=True, tag=True):

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable
 from heapq import heappop, heappush
 from itertools import pairwise
+from math import fsum
 
 from footloose.testbed.topology import Link, Topology, TopologyError
 
@@ -96,7 +97,7 @@ class Routes:
         path = self.path(start, end)
         if path is None:
             return None
-        return sum(self._links[frozenset(pair)].delay_ms for pair in pairwise(path))
+        return fsum(self._links[frozenset(pair)].delay_ms for pair in pairwise(path))
 
     def _check(self, *names: str) -> None:
         for name in names:

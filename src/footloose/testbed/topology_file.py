@@ -1,10 +1,10 @@
 """Topology files: YAML, with errors that name the line. The format is in ``docs/reference/topology-files.md``."""
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import yaml
@@ -12,9 +12,12 @@ import yaml
 from footloose.testbed.topology import Host, Link, Role, Router, Topology, TopologyError
 
 FILE_BYTES = 4 * 1024 * 1024
-KEYS = 200_000
+KEYS = 100_000
 """Keys and items together, counted after aliases are followed."""
 _KEY_IN_MESSAGE = re.compile(r"(.*) - at `(?:key in )?\$(.*)`\Z", re.DOTALL)
+
+
+EntryT = TypeVar("EntryT", bound=msgspec.Struct)
 
 
 class _RouterEntry(msgspec.Struct, forbid_unknown_fields=True):
@@ -41,8 +44,8 @@ class _LinkEntry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
-    routers: dict[str, _RouterEntry | None]
-    hosts: dict[str, _HostEntry | None]
+    routers: dict[str, Any]
+    hosts: dict[str, Any]
     links: list[_LinkEntry]
     name: str = ""
     seed: int = 1
@@ -61,10 +64,10 @@ def parse(text: str, *, where: str = "topology", name: str = "topology") -> Topo
     """The topology in a text. ``where`` stands for the file in messages, ``name`` is used if the text gives none."""
     if len(text) > FILE_BYTES:
         raise TopologyError(f"longer than {FILE_BYTES} characters", where=where)
-    lines: dict[str, int] = {}
+    reader = _Reader()
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        value = _plain(node, "", lines) if node is not None else None
+        value = reader.read(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise TopologyError(f"not YAML: {error.problem}", where=where + line) from error
@@ -72,21 +75,25 @@ def parse(text: str, *, where: str = "topology", name: str = "topology") -> Topo
         raise TopologyError(f"not YAML: {error}", where=where) from error
     if not isinstance(value, dict):
         raise TopologyError("has no routers, hosts and links", where=where, fix="see docs/reference/topology-files.md")
-    with _located(where, lines):
-        return _build(_converted(value), name)
+    with _located(where, reader.lines):
+        return _build(_converted(value, _File, ""), name)
 
 
 def _build(file: _File, name: str) -> Topology:
-    routers = tuple(
-        Router(key, entry.silent, entry.icmp_per_s, entry.icmp_burst, entry.dns, entry.domain)
-        for key, entry in ((key, entry or _RouterEntry()) for key, entry in file.routers.items())
-    )
-    hosts = tuple(
-        Host(key, entry.role, entry.region, entry.domain)
-        for key, entry in ((key, entry or _HostEntry()) for key, entry in file.hosts.items())
-    )
+    routers = tuple(_router(key, value) for key, value in file.routers.items())
+    hosts = tuple(_host(key, value) for key, value in file.hosts.items())
     links = tuple(_link(index, entry) for index, entry in enumerate(file.links))
     return Topology(file.name or name, routers, hosts, links, file.seed)
+
+
+def _router(name: str, value: Any) -> Router:
+    entry = _converted(value or {}, _RouterEntry, f"routers.{name}")
+    return Router(name, entry.silent, entry.icmp_per_s, entry.icmp_burst, entry.dns, entry.domain)
+
+
+def _host(name: str, value: Any) -> Host:
+    entry = _converted(value or {}, _HostEntry, f"hosts.{name}")
+    return Host(name, entry.role, entry.region, entry.domain)
 
 
 def _link(index: int, entry: _LinkEntry) -> Link:
@@ -96,13 +103,14 @@ def _link(index: int, entry: _LinkEntry) -> Link:
         raise TopologyError(error.what, where=f"links[{index}]", fix=error.fix) from error
 
 
-def _converted(value: dict[str, Any]) -> _File:
+def _converted(value: Any, kind: type[EntryT], key: str) -> EntryT:
+    """``value``, which stands at ``key``, as a ``kind``."""
     try:
-        return msgspec.convert(value, _File)
+        return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         match = _KEY_IN_MESSAGE.match(str(error))
-        what, key = match.groups() if match else (str(error), "")
-        raise TopologyError(what, where=key.lstrip("."), fix=_fix(what, key)) from error
+        what, below = match.groups() if match else (str(error), "")
+        raise TopologyError(what, where=f"{key}{below}".lstrip("."), fix=_fix(what, key + below)) from error
 
 
 def _fix(what: str, key: str) -> str | None:
@@ -111,8 +119,8 @@ def _fix(what: str, key: str) -> str | None:
         return None
     kinds: tuple[tuple[str, type[msgspec.Struct]], ...] = (
         (".links", _LinkEntry),
-        (".routers", _RouterEntry),
-        (".hosts", _HostEntry),
+        ("routers.", _RouterEntry),
+        ("hosts.", _HostEntry),
     )
     kind = next((kind for start, kind in kinds if key.startswith(start)), _File)
     return "keys here are " + ", ".join(kind.__struct_fields__)
@@ -135,35 +143,32 @@ def _line_of(key: str, lines: dict[str, int]) -> int:
     return lines.get(key, 1)
 
 
-def _plain(node: yaml.Node, key: str, lines: dict[str, int]) -> Any:
-    """``node`` as plain values; ``lines`` gets the line of every key."""
-    lines.setdefault(key, node.start_mark.line + 1)
-    if len(lines) > KEYS:
-        raise yaml.MarkedYAMLError(problem=f"more than {KEYS} keys and items", problem_mark=node.start_mark)
-    if isinstance(node, yaml.MappingNode):
-        return _plain_mapping(node, key, lines)
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(each, f"{key}[{index}]", lines) for index, each in enumerate(node.value)]
-    return _scalar(node)
+class _Reader:
+    """Turns YAML nodes into plain values and notes the line of every key."""
 
+    def __init__(self) -> None:
+        self.lines: dict[str, int] = {}
+        self._loader = yaml.SafeLoader("")
 
-def _plain_mapping(node: yaml.MappingNode, key: str, lines: dict[str, int]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name_node, value_node in node.value:
-        name = str(_scalar(name_node)) if isinstance(name_node, yaml.ScalarNode) else ""
-        if not name or name in found:
-            problem = f"the key {name!r} stands here twice" if name else "a key must be a name"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=name_node.start_mark)
-        path = f"{key}.{name}".lstrip(".")
-        lines[path] = name_node.start_mark.line + 1
-        found[name] = _plain(value_node, path, lines)
-    return found
+    def read(self, node: yaml.Node, key: str = "") -> Any:
+        """``node``, which stands at ``key``, as a plain value. Raises :class:`yaml.MarkedYAMLError`."""
+        self.lines.setdefault(key, node.start_mark.line + 1)
+        if len(self.lines) > KEYS:
+            raise yaml.MarkedYAMLError(problem=f"more than {KEYS} keys and items", problem_mark=node.start_mark)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, key)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.read(each, f"{key}[{index}]") for index, each in enumerate(node.value)]
+        return self._loader.construct_object(node)
 
-
-def _scalar(node: yaml.Node) -> Hashable:
-    loader = yaml.SafeLoader("")
-    try:
-        value: Hashable = loader.construct_object(node)
-    finally:
-        loader.dispose()
-    return value
+    def _mapping(self, node: yaml.MappingNode, key: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name_node, value_node in node.value:
+            name = str(self.read(name_node, key)) if isinstance(name_node, yaml.ScalarNode) else ""
+            if not name or name in found:
+                problem = f"the key {name!r} stands here twice" if name else "a key must be a name"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=name_node.start_mark)
+            path = f"{key}.{name}".lstrip(".")
+            self.lines[path] = name_node.start_mark.line + 1
+            found[name] = self.read(value_node, path)
+        return found

@@ -110,13 +110,13 @@ def serve(net: Testbed, host: str, zones: Sequence[Zone], port: int = DNS_PORT) 
 
 
 def _await_start(process: subprocess.Popen[bytes], host: str) -> None:
-    said = b""
+    said = []
     assert process.stderr is not None  # noqa: S101 - popen was told to make it
     for line in process.stderr:
         if _STARTED in line:
             return
-        said += line
-    raise LocalError(f"NSD did not start: {said.decode(errors='replace').strip()}", where=host)
+        said.append(line.decode(errors="replace").strip().partition(" error: ")[2])
+    raise LocalError(f"NSD did not start: {'; '.join(filter(None, said))}", where=host)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

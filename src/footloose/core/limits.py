@@ -60,6 +60,16 @@ GUEST_OUTPUT_BYTES = 1024 * 1024
 """Default output of one request."""
 GUEST_LOG_BYTES = 8 * 1024
 """Log output kept of one request."""
+GUEST_MEMORY_MOST_BYTES = 256 * 1024 * 1024
+"""Largest memory any instance can have, whatever its service asks for."""
+GUEST_STACK_BYTES = 512 * 1024
+"""Call stack of one instance, out of the calling thread's."""
+GUEST_INSTANCES = 128
+"""Instances alive at once in one worker: at most one per thread that is answering."""
+COMPILE_TIME_S = 60.0
+"""Longest one compilation of a module may take."""
+COMPILE_MEMORY_BYTES = 2 * 1024 * 1024 * 1024
+"""Memory the compiler process may have."""
 
 # Routes
 ROUTE_HOPS = 30

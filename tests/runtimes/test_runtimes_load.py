@@ -10,13 +10,13 @@ from runtimes_guests import LIMITS, REQUEST, Workshop, wasm
 from runtimes_modules import heavy_command
 
 from footloose.core.errors import LocalError
-from footloose.core.limits import GUEST_MEMORY_BYTES
+from footloose.core.limits import GUEST_INSTANCES, GUEST_MEMORY_BYTES, GUEST_MEMORY_MOST_BYTES
 from footloose.model.app import GuestKind, Limits
 from footloose.model.guest import Guest, GuestAnswer, Runtime
 from footloose.runtimes.wasm import capi, engine
 from footloose.runtimes.wasm.cache import write_compiled
 from footloose.runtimes.wasm.call import Call
-from footloose.runtimes.wasm.engine import INSTANCES, MAX_MEMORY_BYTES, engine_key, running_engine
+from footloose.runtimes.wasm.engine import engine_key, running_engine
 from footloose.runtimes.wasm.runtime import WasmRuntime
 
 HELLO = "hello/hello_handler"
@@ -63,7 +63,7 @@ def test_a_larger_memory_limit_lets_a_large_guest_in(runtime: WasmRuntime, works
     "limits",
     [
         Limits(memory_bytes=0),
-        Limits(memory_bytes=MAX_MEMORY_BYTES + 1),
+        Limits(memory_bytes=GUEST_MEMORY_MOST_BYTES + 1),
         Limits(time_ms=0.0),
         Limits(time_ms=float("inf")),
         Limits(time_ms=float("nan")),
@@ -167,7 +167,7 @@ def test_more_instances_than_there_is_room_for_are_an_error_not_a_crash(workshop
     own = running_engine()
     module = wasmtime.Module.deserialize_file(own, str(workshop.compile(heavy_command(1, 1))))
     linked = capi.FastLinker(own).link(module, GuestKind.COMMAND)
-    instances = [linked.instantiate(Call((), b"", 0), LIMITS, 100) for _ in range(INSTANCES)]
+    instances = [linked.instantiate(Call((), b"", 0), LIMITS, 100) for _ in range(GUEST_INSTANCES)]
     try:
         with pytest.raises(LocalError, match="limit"):
             linked.instantiate(Call((), b"", 0), LIMITS, 100)

@@ -12,15 +12,10 @@ import msgspec
 
 from footloose.core.digest import Digest, digest_of
 from footloose.core.errors import LocalError
-from footloose.core.limits import ARTIFACT_BYTES
+from footloose.core.limits import ARTIFACT_BYTES, COMPILE_MEMORY_BYTES, COMPILE_TIME_S
 from footloose.runtimes.wasm import compiler_process
 from footloose.runtimes.wasm.cache import FileState, compiled_path, file_state, verify_compiled
 from footloose.runtimes.wasm.compiler_process import CompileJob, CompileResult
-
-COMPILE_TIME_S = 60.0
-"""Longest one compilation may take."""
-COMPILE_MEMORY_BYTES = 2 * 1024 * 1024 * 1024
-"""Memory the compiler process may have."""
 
 
 class Compiler:

@@ -18,16 +18,11 @@ import wasmtime
 from wasmtime import _ffi as ffi
 
 from footloose.core.errors import LocalError
+from footloose.core.limits import GUEST_INSTANCES, GUEST_MEMORY_MOST_BYTES, GUEST_STACK_BYTES
 
 ENGINE_VERSION = version("wasmtime")
-MAX_STACK_BYTES = 512 * 1024
-"""Stack of one guest, out of the calling thread's (8 MiB on Linux): going deeper is a trap."""
-MAX_MEMORY_BYTES = 256 * 1024 * 1024
-"""Largest memory any instance can have, whatever its service's limits say."""
 TABLE_ELEMENTS = 20_000
 """Largest table any instance can have."""
-INSTANCES = 128
-"""Instances alive at once in one process: at most one per thread that is answering."""
 MEMORY_KEPT_BYTES = 256 * 1024
 """Memory that stays with a slot of the pool and is zeroed rather than given back: two to three times faster."""
 TABLE_KEPT_BYTES = 16 * 1024
@@ -37,8 +32,9 @@ CODE_SETTINGS: Mapping[str, bool | str | int] = {
     "strategy": "cranelift",
     "cranelift_opt_level": "speed",
     "epoch_interruption": True,
-    "max_wasm_stack": MAX_STACK_BYTES,
+    "max_wasm_stack": GUEST_STACK_BYTES,
     "memory_init_cow": True,
+    "concurrency_support": False,  # only components need it, and a store is cheaper to make without
     # What guests may be built with: WebAssembly 2.0 and tail calls. Memories are 32-bit and not shared, which the
     # calling convention rests on; the rest is left out until a toolchain needs it.
     "wasm_bulk_memory": True,
@@ -55,7 +51,7 @@ CODE_SETTINGS: Mapping[str, bool | str | int] = {
     "wasm_exceptions": False,
     "wasm_component_model": False,
 }
-"""All that decides which code comes out, as attributes of :class:`wasmtime.Config`."""
+"""All that decides which code comes out, as :class:`wasmtime.Config` names it."""
 
 
 def compiling_engine() -> wasmtime.Engine:
@@ -89,19 +85,20 @@ def engine_key() -> str:
 def _config() -> wasmtime.Config:
     config = wasmtime.Config()
     for name, value in CODE_SETTINGS.items():
-        setattr(config, name, value)
-    # Only components need it, and without it a store is cheaper to make. Has no public setter yet.
-    ffi.wasmtime_config_concurrency_support_set(config.ptr(), False)
+        if hasattr(wasmtime.Config, name):
+            setattr(config, name, value)
+        else:  # has no public setter yet
+            getattr(ffi, f"wasmtime_config_{name}_set")(config.ptr(), value)
     return config
 
 
 def _pool(config: wasmtime.Config) -> None:
     pool = ffi.wasmtime_pooling_allocation_config_new()
     for name, value in {
-        "total_core_instances": INSTANCES,
-        "total_memories": INSTANCES,
-        "total_tables": INSTANCES,
-        "max_memory_size": MAX_MEMORY_BYTES,
+        "total_core_instances": GUEST_INSTANCES,
+        "total_memories": GUEST_INSTANCES,
+        "total_tables": GUEST_INSTANCES,
+        "max_memory_size": GUEST_MEMORY_MOST_BYTES,
         "linear_memory_keep_resident": MEMORY_KEPT_BYTES,
         "table_elements": TABLE_ELEMENTS,
         "table_keep_resident": TABLE_KEPT_BYTES,
@@ -113,12 +110,12 @@ def _pool(config: wasmtime.Config) -> None:
 
 def _check_stack() -> None:
     limit, _ = resource.getrlimit(resource.RLIMIT_STACK)
-    stack_bytes = threading.stack_size() or (limit if limit != resource.RLIM_INFINITY else 2 * MAX_STACK_BYTES)
-    if stack_bytes < 2 * MAX_STACK_BYTES:
+    stack_bytes = threading.stack_size() or (limit if limit != resource.RLIM_INFINITY else 2 * GUEST_STACK_BYTES)
+    if stack_bytes < 2 * GUEST_STACK_BYTES:
         raise LocalError(
-            f"threads have {stack_bytes} bytes of stack, too little for guests that may use {MAX_STACK_BYTES}",
+            f"threads have {stack_bytes} bytes of stack, too little for guests that may use {GUEST_STACK_BYTES}",
             where="WebAssembly engine",
-            fix=f"raise ulimit -s or threading.stack_size to {2 * MAX_STACK_BYTES} bytes",
+            fix=f"raise ulimit -s or threading.stack_size to {2 * GUEST_STACK_BYTES} bytes",
         )
 
 

@@ -6,6 +6,7 @@ from typing import Protocol
 import wasmtime
 
 from footloose.core.errors import LocalError
+from footloose.core.limits import GUEST_MEMORY_MOST_BYTES
 from footloose.model.app import GuestKind, Limits
 from footloose.model.guest import GuestAnswer, GuestError, GuestFault
 from footloose.runtimes.wasm.call import Call
@@ -154,11 +155,11 @@ def _check_stopped(call: Call) -> None:
         raise GuestError(call.stop.fault, call.stop.detail, log=bytes(call.log))
 
 
-def check_limits(limits: Limits, most_memory_bytes: int) -> None:
+def check_limits(limits: Limits) -> None:
     """Raises :class:`LocalError` if no guest can be held to these limits."""
-    if not 0 < limits.memory_bytes <= most_memory_bytes:
+    if not 0 < limits.memory_bytes <= GUEST_MEMORY_MOST_BYTES:
         raise LocalError(
-            f"a memory limit of {limits.memory_bytes} bytes", where="limits", fix=f"at most {most_memory_bytes}"
+            f"a memory limit of {limits.memory_bytes} bytes", where="limits", fix=f"at most {GUEST_MEMORY_MOST_BYTES}"
         )
     if not 0 < limits.time_ms < 1e9 or limits.output_bytes < 0:
         raise LocalError("a time or output limit that is not a positive number", where="limits")

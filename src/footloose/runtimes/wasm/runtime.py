@@ -10,7 +10,7 @@ from footloose.core.errors import LocalError
 from footloose.model.app import GuestKind, Limits
 from footloose.runtimes.wasm import capi
 from footloose.runtimes.wasm.cache import FileState, file_state, verify_compiled
-from footloose.runtimes.wasm.engine import MAX_MEMORY_BYTES, running_engine
+from footloose.runtimes.wasm.engine import running_engine
 from footloose.runtimes.wasm.guest import WasmGuest, check_limits
 from footloose.runtimes.wasm.interface import check_module
 from footloose.runtimes.wasm.portable import PortableLinker
@@ -45,7 +45,7 @@ class WasmRuntime:
         Loading runs no code of the guest, but makes code in the file executable: never load a file from elsewhere.
         Raises :class:`LocalError` if it cannot be loaded or is not a guest of this kind.
         """
-        check_limits(limits, MAX_MEMORY_BYTES)
+        check_limits(limits)
         module = self._module(compiled)
         check_module(module, kind, limits, where=str(compiled))
         try:

@@ -65,10 +65,10 @@ def small(step: int = 0, names: Mapping[str, str] | None = None) -> View:
     )
     state = "serving" if step else "known"
     sites = (
-        ViewSite(HOME, names["home"], "http://192.0.2.1:8080", "self", "192.0.2.1:8443", "paris", 0.0, 0.0, (SERVICE,)),
-        ViewSite(lyon, names["lyon"], "http://192.0.2.2:8080", state, "", "lyon", 0.04, 94.6, (SERVICE,), ("dht",)),
+        ViewSite(HOME, names["home"], "http://192.0.2.1:8080", "self", "192.0.2.1:8443", "paris", 0.0, None, (SERVICE,)),
+        ViewSite(lyon, names["lyon"], "http://192.0.2.2:8080", state, "", "lyon", 0.04, 6.1, (SERVICE,), ("dht",)),
         ViewSite(
-            oslo, names["oslo"], "http://192.0.2.3:8080", state, "", "oslo", 0.055, 48.4, (SERVICE,), ("dht", "dns")
+            oslo, names["oslo"], "http://192.0.2.3:8080", state, "", "oslo", 0.055, 14.0, (SERVICE,), ("dht", "dns")
         ),
         ViewSite(depot, names["depot"], "http://192.0.2.4:8080", "refused", "", "", 0.9, 12.9, (), ("static",)),
         ViewSite(node_id("far"), "elsewhere", "http://192.0.2.5:8080", "known", "", "", 0.01, 71.0, (), ("dns",)),
@@ -148,7 +148,7 @@ def crowd(seed: int = 7, sites: int = 40, prefixes: int = 100, routers: int = 24
         users.append(
             ViewUser(SERVICE, prefix, address, site, BEGAN, lots.randrange(9000), 0, round(now, 1), round(first, 1))
         )
-    views = [ViewSite(HOME, "exchange", "http://192.0.2.1:8080", "self", "", "fra", 0.0, 0.0, (SERVICE,))]
+    views = [ViewSite(HOME, "exchange", "http://192.0.2.1:8080", "self", "", "fra", 0.0, None, (SERVICE,))]
     for number, (host, place) in enumerate(hosts.items()):
         state = "serving" if host in serving else lots.choice(("known", "known", "known", "refused"))
         price, rtt_ms = lots.randrange(1, 90) / 1000, round(far[place] + 0.8, 1)

@@ -13,7 +13,7 @@ from served import Served
 
 
 class ScriptedSite:
-    """Answers ``v1/view`` and ``v1/events`` under ``prefix`` with what it was last told."""
+    """Answers ``v1/view``, ``v1/events`` and ``v1/explain`` under ``prefix`` with what it was last told."""
 
     def __init__(self, prefix: str = "/") -> None:
         self.view = small()
@@ -54,6 +54,7 @@ class ScriptedSite:
         add_page(inner)
         inner.router.add_get("/v1/view", self._answer_view)
         inner.router.add_get("/v1/events", self._answer_events)
+        inner.router.add_get("/v1/explain/{app}", self._answer_explain)
         if self._prefix == "/":
             return inner
         outer = web.Application()
@@ -63,6 +64,11 @@ class ScriptedSite:
     async def _answer_view(self, _request: web.Request) -> web.Response:
         return web.Response(body=encode(self.view), content_type="application/json")
 
+    async def _answer_explain(self, request: web.Request) -> web.Response:
+        app = request.match_info["app"]
+        found = [decision for decision in self.decisions if decision.service.split("/")[0] == app]
+        return web.Response(body=encode(found), content_type="application/json")
+
     async def _answer_events(self, request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await answer.prepare(request)
@@ -71,8 +77,6 @@ class ScriptedSite:
         self.followers += 1
         try:
             await answer.write(_event("view", self.view))
-            for decision in self.decisions:
-                await answer.write(_event("decision", decision))
             while (event := await stream.get()) is not None:
                 await answer.write(event)
         finally:

@@ -86,8 +86,8 @@ def test_the_page_follows_what_the_site_says(browser: Chrome, site: ScriptedSite
     assert flow_bands(browser).count("near") == 5
     assert wait(browser, lambda: len(find(browser, "#decisions li")) == len(decisions()))
     assert row.is_displayed(), "rows are kept while their facts change"
-    for seconds in range(1, 5):
-        site.show(later(small(1), seconds, [rtt + seconds for rtt in NOW_MS]))
+    for number in range(1, 5):
+        site.show(later(small(1), 2 * number, [rtt + number for rtt in NOW_MS]))
     wait(browser, lambda: "35" in words(browser, "#users-table td.now"))
     line = browser.execute_script("return document.querySelector('#users-table .spark .line').getAttribute('d')")
     assert line.count("L") >= 4, "the small drawing has the figures since the page was opened"
@@ -257,7 +257,10 @@ def test_decisions_are_filtered_by_step_and_service_and_opened_for_their_inputs(
     other = ServiceId("notes-abcdefghijklmnop/web")
     site.view = small(1)
     user = msgspec.structs.replace(site.view.users[0], service=other, site=HOME)
-    site.view = msgspec.structs.replace(site.view, users=(*site.view.users, user))
+    service = msgspec.structs.replace(site.view.services[0], service=other)
+    site.view = msgspec.structs.replace(
+        site.view, users=(*site.view.users, user), services=(*site.view.services, service)
+    )
     site.decisions = [*decisions(), msgspec.structs.replace(decisions()[0], service=other, at=BEGAN + 9)]
     open_page(browser, site)
     wait(browser, lambda: len(find(browser, "#decisions li")) == 10)

@@ -5,6 +5,9 @@ const LONGEST_RETRY_MS = 10_000;
 const QUIET_MS = 8_000; // after so long without a view the page asks for one
 const ANSWER_MS = 5_000;
 
+const APPS = 16;
+const DECISIONS = 200; // of each app, asked for after a break in the line
+
 /**
  * Follow this site. Calls `onView`, `onDecision` with what it says, and `onLink` with "connecting", "live" or "lost".
  * URLs are relative, so the page works under any prefix.
@@ -14,8 +17,10 @@ export function follow({ onView, onDecision, onLink }) {
   let retryMs = FIRST_RETRY_MS;
   let retry = null;
   let quiet = null;
+  let caughtUp = false;
 
   function connect() {
+    caughtUp = false;
     clearTimeout(retry);
     retry = null;
     events?.close();
@@ -26,7 +31,7 @@ export function follow({ onView, onDecision, onLink }) {
       listen();
     };
     events.onerror = lose;
-    events.addEventListener("view", (event) => take(event.data, onView));
+    events.addEventListener("view", (event) => take(event.data, seen));
     events.addEventListener("decision", (event) => take(event.data, onDecision));
   }
 
@@ -40,6 +45,21 @@ export function follow({ onView, onDecision, onLink }) {
       return;
     }
     receive(value);
+  }
+
+  function seen(view) {
+    onView(view);
+    if (!caughtUp) catchUp(view);
+    caughtUp = true;
+  }
+
+  // Events tell what happens from now on; what was decided before has to be asked for.
+  async function catchUp(view) {
+    const apps = [...new Set(view.services.map((each) => each.service.split("/")[0]))].slice(0, APPS);
+    const asked = apps.map((app) => fetchJson(`v1/explain/${encodeURIComponent(app)}?limit=${DECISIONS}`));
+    for (const answer of await Promise.allSettled(asked)) {
+      if (answer.status === "fulfilled") answer.value.forEach(onDecision); // else the next connection asks again
+    }
   }
 
   // EventSource gives up by itself on an HTTP error, so it is never left to retry alone.
@@ -60,7 +80,7 @@ export function follow({ onView, onDecision, onLink }) {
   // A silent line may be a calm site or a dead one; asking tells which.
   async function ask() {
     try {
-      onView(await fetchView());
+      onView(await fetchJson("v1/view"));
       listen();
     } catch {
       lose();
@@ -77,8 +97,8 @@ export function follow({ onView, onDecision, onLink }) {
   connect();
 }
 
-async function fetchView() {
-  const answer = await fetch("v1/view", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
-  if (!answer.ok) throw new Error(`v1/view answered ${answer.status}`);
+async function fetchJson(url) {
+  const answer = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
+  if (!answer.ok) throw new Error(`${url} answered ${answer.status}`);
   return answer.json();
 }

@@ -22,7 +22,7 @@ export class History {
       const key = userKey(user);
       let samples = this.#samples.get(key);
       if (!samples) this.#samples.set(key, (samples = known(user.first_rtt_ms) ? [[view.at, user.first_rtt_ms]] : []));
-      if (samples.length > 1 && samples.at(-1)[0] >= view.at) continue;
+      if (samples.length > 1 && view.at - samples.at(-1)[0] < SPAN_S / SAMPLES) continue;
       samples.push([view.at, user.rtt_ms]);
       while (samples.length > SAMPLES || samples[0][0] < view.at - SPAN_S) samples.shift();
     }

@@ -15,6 +15,8 @@ const ROWS = { prefix: 1, site: 1, router: 0.4, here: 1 }; // a router that lead
 export const LABEL_ROW = 11; // in lower rows there is no room for a label each
 const TICKS = [1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000, 2000, 5000];
 const TICK_GAP = 46;
+const STRIP = 22; // height of a row of sites apart
+const APART = 60; // sites apart drawn at most
 
 /**
  * Lay out a view for a drawing `width` pixels wide.
@@ -25,29 +27,31 @@ export function layOut(view, width) {
   const users = usersByPrefix(view.users);
   const root = tree(view, users);
   const shown = prune(root, users);
-  hangSites(root, view, users);
+  const apart = hangSites(root, view);
   measure(root, users);
   const rows = stand(root);
   const row = Math.min(ROW.most, Math.max(ROW.least, (HEIGHT.most - TOP - AXIS) / Math.max(rows, 1)));
   const right = width < 520 || row < LABEL_ROW ? 96 : 124;
-  const height = Math.max(HEIGHT.least, TOP + AXIS + row * rows);
+  const height = Math.round(Math.max(HEIGHT.least, TOP + AXIS + row * rows));
   const offset = (height - TOP - AXIS - row * rows) / 2;
-  const farthest = Math.max(10, ...walk(root).map((point) => point.far));
+  const onTree = walk(root);
+  const farthest = Math.max(10, ...onTree.map((point) => point.far));
   const scale = (ms) => LEFT + Math.sqrt(Math.max(0, ms) / farthest) * (width - LEFT - right);
-  const points = walk(root);
-  for (const point of points) {
+  for (const point of onTree) {
     point.x = Math.round(scale(point.far));
     point.y = Math.round((TOP + offset + point.row * row) * 2) / 2;
   }
+  const strip = lineUp(apart, width, height);
+  const points = [...onTree, ...apart.slice(0, APART)];
   return {
     points,
     lines: points.filter((point) => point.parent !== null),
     flows: flows(points, view.users),
     ticks: ticks(scale, farthest),
     width,
-    height: Math.round(height),
+    height: height + strip,
     row,
-    axis: Math.round(height) - AXIS,
+    axis: height - AXIS,
     hidden: users.size - shown,
     users,
   };
@@ -112,53 +116,44 @@ function keep(at, kept) {
   return at.children.length > 0 || kept.has(at);
 }
 
-// A site hangs at the router it is nearest to; one that is at no router of the tree hangs at the root, at its distance.
-function hangSites(root, view, users) {
-  const served = servedFrom(view.users);
+// A site hangs at the router it was found under. Returns those found under none of the tree's.
+function hangSites(root, view) {
   const routers = new Map();
   for (const router of walk(root)) {
-    for (const id of router.sites) {
-      if (!routers.has(id)) routers.set(id, []);
-      routers.get(id).push(router);
-    }
+    for (const id of router.sites) if (!routers.has(id) || depth(router) > depth(routers.get(id))) routers.set(id, router);
   }
+  const serving = new Set(view.users.map((user) => user.site));
+  root.site = view.node;
+  root.state = "self";
+  const apart = [];
   for (const site of view.sites) {
-    const state = served.has(site.node) && site.state === "known" ? "serving" : site.state;
-    if (site.node === view.node) {
-      Object.assign(root, { site: site.node, state: "self" });
-      continue;
-    }
-    const parent = nearest(routers.get(site.node), site.rtt_ms) ?? root;
-    const rttMs = site.rtt_ms ?? (parent === root ? guess(served.get(site.node), users) : null);
-    if (parent === root && rttMs === null) continue; // known by name only: the list below the map has it
-    const made = point(`site ${site.node}`, "site", site.name, parent, rttMs);
-    Object.assign(made, { site: site.node, state, offPath: parent === root });
-    parent.children.push(made);
+    if (site.node === view.node) continue;
+    const parent = routers.get(site.node) ?? null;
+    const made = point(`site ${site.node}`, "site", site.name, parent, null);
+    made.site = site.node;
+    made.state = site.state === "known" && serving.has(site.node) ? "serving" : site.state;
+    made.apart = parent === null;
+    (parent?.children ?? apart).push(made);
   }
-  root.site ??= view.node;
-}
-
-function servedFrom(users) {
-  const served = new Map();
-  for (const user of users) {
-    if (!served.has(user.site)) served.set(user.site, []);
-    served.get(user.site).push(user);
-  }
-  return served;
-}
-
-function nearest(routers, rttMs) {
-  if (!routers) return null;
-  const gap = (router) => (known(rttMs) && known(router.rttMs) ? Math.abs(router.rttMs - rttMs) : Infinity);
-  return routers.reduce((best, each) => (gap(each) < gap(best) || (gap(each) === Infinity && depth(each) > depth(best)) ? each : best));
+  return apart.sort((one, other) => (other.state === "serving") - (one.state === "serving") || compare(one.label, other.label));
 }
 
 const depth = (at) => (at.parent === null ? 0 : 1 + depth(at.parent));
 
-// No one measured this site from here, yet it serves users we know: it is about as far as they were, less what they have now.
-function guess(servedUsers) {
-  const gaps = (servedUsers ?? []).filter((user) => known(user.first_rtt_ms) && known(user.rtt_ms)).map((user) => user.first_rtt_ms - user.rtt_ms);
-  return gaps.length > 0 ? Math.max(0, Math.min(...gaps)) : null;
+// Places sites in rows below a drawing so high; returns how much it grows by.
+function lineUp(apart, width, height) {
+  let x = LEFT;
+  let y = height + STRIP / 2;
+  for (const site of apart.slice(0, APART)) {
+    const needed = 34 + Math.min(site.label.length, 18) * 7;
+    if (x > LEFT && x + needed > width) {
+      x = LEFT;
+      y += STRIP;
+    }
+    Object.assign(site, { x, y });
+    x += needed;
+  }
+  return apart.length > 0 ? y + STRIP / 2 - height : 0;
 }
 
 // How far each point is drawn: at its round trip, but never nearer than what lies before it, since jitter may say so.
@@ -166,7 +161,8 @@ function measure(root, users) {
   for (const at of walk(root)) {
     if (at.parent === null) continue;
     const own = at.rttMs ?? (at.kind === "prefix" ? firstRtt(users.get(at.id)) : null);
-    at.far = Math.max(at.parent.far + (at.kind === "site" ? 0 : 0.05), own ?? at.parent.far + 0.5);
+    const step = at.kind === "site" ? 0 : 0.05;
+    at.far = Math.max(at.parent.far + step, own ?? at.parent.far + 10 * step);
   }
 }
 
@@ -183,7 +179,7 @@ function stand(root) {
   const order = walk(root).reverse(); // children before parents
   for (const at of order) {
     at.weight = at.kind === "prefix" ? 1 : at.children.reduce((sum, child) => sum + child.weight, 0);
-    at.children.sort((one, other) => (one.offPath ?? false) - (other.offPath ?? false) || ORDER[one.kind] - ORDER[other.kind] || compare(one.id, other.id));
+    at.children.sort((one, other) => ORDER[one.kind] - ORDER[other.kind] || compare(one.id, other.id));
   }
   const place = (at) => {
     if (at.children.length === 0) {
@@ -191,9 +187,7 @@ function stand(root) {
       rows += ROWS[at.kind];
     } else {
       at.children.forEach(place);
-      const onPath = at.children.filter((child) => !child.offPath);
-      const spread = onPath.length > 0 ? onPath : at.children;
-      at.row = (spread[0].row + spread.at(-1).row) / 2;
+      at.row = (at.children[0].row + at.children.at(-1).row) / 2;
     }
   };
   place(root);
@@ -220,9 +214,9 @@ function flows(points, users) {
   });
 }
 
-/** The points from one to the other along the tree. A site off the tree is reached straight. */
+/** The points from one to the other along the tree. A site apart from it is reached straight. */
 function between(from, to) {
-  if (to.offPath) return [from, to];
+  if (to.apart) return [from, to];
   const up = [];
   for (let at = from; at !== null; at = at.parent) up.push(at);
   const down = [];

@@ -94,7 +94,7 @@ function showSummary(view) {
   const prefixes = new Set(view.users.map((user) => user.prefix)).size;
   const moved = new Set(view.users.filter((user) => user.site !== view.node).map((user) => user.prefix)).size;
   text(byId("sum-users"), count(prefixes));
-  text(byId("sum-moved"), moved > 0 ? `${count(moved)} elsewhere` : "");
+  text(byId("sum-moved"), moved > 0 ? `${count(moved)} at copies` : "");
   const copies = view.services.filter((each) => each.role === "copy").length;
   text(byId("sum-copies"), count(copies));
   text(byId("sum-sites"), `${plural(view.sites.length, "site")} known`);

@@ -85,7 +85,7 @@ export class TreeMap {
       () => svg("path"),
       (path, point) => {
         shape(path, curve([point.parent, point]));
-        set(path, "data-kind", point.offPath || point.untraced ? "loose" : "traced");
+        set(path, "data-kind", point.untraced ? "loose" : "traced");
         set(path, "data-lit", lit.has(point.id) && lit.has(point.parent.id));
         set(path, "stroke-width", (1 + Math.log2(1 + point.weight) * 0.35).toFixed(2));
       },
@@ -199,9 +199,10 @@ function labels(plan, lit) {
     for (const point of wanted) named.set(point.id, clipped(point.label, plan.width));
     return named;
   }
+  for (const point of wanted.filter((each) => each.apart)) named.set(point.id, clipped(point.label, plan.width));
   const rank = (point) => (point.kind === "here" ? 0 : lit.has(point.id) ? 1 : point.state === "serving" ? 2 : 9);
   const taken = [];
-  for (const point of wanted.filter((each) => rank(each) < 9).sort((one, other) => rank(one) - rank(other))) {
+  for (const point of wanted.filter((each) => rank(each) < 9 && !each.apart).sort((one, other) => rank(one) - rank(other))) {
     if (taken.some((other) => Math.abs(other.y - point.y) < 12 && Math.abs(other.x - point.x) < 110)) continue;
     if (point.kind !== "here") taken.push(point);
     named.set(point.id, clipped(point.label, plan.width));
@@ -223,7 +224,7 @@ function describe(point, plan, view) {
   const rows = [html("b", {}, point.label)];
   const add = (line) => rows.push(html("span", {}, line));
   if (point.kind === "here") add("this site");
-  else if (known(point.rttMs)) add(`${millis(point.rttMs)} from here`);
+  if (known(point.rttMs) && point.kind !== "here") add(`${millis(point.rttMs)} from here`);
   if (point.kind === "router") add("router");
   if (point.kind === "prefix") {
     for (const user of plan.users.get(point.id) ?? []) {
@@ -235,6 +236,7 @@ function describe(point, plan, view) {
   if (site) {
     const users = view.users.filter((user) => user.site === site.node).length;
     add(`${site.state === "self" ? "" : `${site.state}, `}${price(site.price_per_hour)}, ${plural(users, "user prefix", "user prefixes")}`);
+    if (known(site.rtt_ms)) add(`${millis(site.rtt_ms)} to the nearest user measured`);
   }
   return rows;
 }
@@ -253,7 +255,8 @@ function note(view, plan) {
   if (plan.hidden > 0) parts.push(`${plural(plan.hidden, "quieter prefix", "quieter prefixes")} not drawn.`);
   const drawn = new Set(plan.points.map((point) => point.site));
   const off = view.sites.filter((site) => !drawn.has(site.node)).length;
-  if (off > 0) parts.push(`${plural(off, "site")} without a measured distance not drawn.`);
+  if (plan.points.some((point) => point.apart)) parts.push("At the foot: sites on no path traced from here.");
+  if (off > 0) parts.push(`${plural(off, "more site")} not drawn.`);
   return parts.join(" ");
 }
 

@@ -105,7 +105,7 @@ export class Sites {
     this.#table = new Table(byId("sites-table"), "Sites", [
       { name: "Site", class: "name", make: pickable(onSelect), fill: fillPick((site) => [site.node, site.name || shortened(site.node), site.gateway]) },
       { name: "State", fill: (cell, site) => badge(cell, site.state) },
-      { name: "Distance", class: "number", fill: (cell, site) => text(cell, site.state === "self" ? "here" : millis(site.rtt_ms)) },
+      { name: "Nearest user", class: "number", fill: (cell, site) => text(cell, millis(site.rtt_ms)) },
       { name: "Price", class: "number", fill: (cell, site) => text(cell, price(site.price_per_hour)) },
       { name: "Region", class: "quiet", fill: (cell, site) => text(cell, site.region || "–") },
       { name: "Found by", class: "quiet", fill: (cell, site) => text(cell, site.sources.join(", ") || "–") },

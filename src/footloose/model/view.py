@@ -23,7 +23,10 @@ class ViewNode(msgspec.Struct, frozen=True):
 
 
 class ViewSite(msgspec.Struct, frozen=True):
-    """A site this one knows. ``state`` is ``self``, ``known``, ``serving`` or ``refused``; ``sources`` who saw it."""
+    """A site this one knows. ``state`` is ``self``, ``known``, ``serving`` or ``refused``; ``sources`` who saw it.
+
+    ``rtt_ms`` is the least round trip measured between it and a user seen here; None if none was.
+    """
 
     node: NodeId
     name: str

@@ -16,10 +16,16 @@ ROUTERS = [RouterId(f"10.0.{number}.0/29") for number in range(8)]
 rtts_ms = st.integers(1, 12).map(lambda tens: tens * 10.0) | st.floats(0.1, 300.0)
 weights = st.sampled_from([0.0, 1.0, 1.0, 5e-324, 1e300]) | st.floats(0.0, 1000.0)
 
+
+def per_prefix(values: st.SearchStrategy[float]) -> st.SearchStrategy[dict[Prefix, float]]:
+    """A figure for each prefix, or for some of them."""
+    return st.fixed_dictionaries(dict.fromkeys(PREFIXES, values)) | st.dictionaries(st.sampled_from(PREFIXES), values)
+
+
 candidates = st.builds(
     Candidate,
     site=st.sampled_from(SITES),
-    rtt_ms=st.dictionaries(st.sampled_from(PREFIXES), rtts_ms),
+    rtt_ms=per_prefix(rtts_ms),
     router=st.none() | st.sampled_from(ROUTERS),
     price_per_hour=st.sampled_from([0.0, 0.1, 0.2]),
     running=st.booleans(),
@@ -27,8 +33,8 @@ candidates = st.builds(
 
 problems = st.builds(
     Problem,
-    demand=st.dictionaries(st.sampled_from(PREFIXES), weights),
-    origin_rtt_ms=st.dictionaries(st.sampled_from(PREFIXES), rtts_ms),
+    demand=per_prefix(weights),
+    origin_rtt_ms=per_prefix(rtts_ms),
     candidates=st.lists(candidates, unique_by=lambda one: one.site, max_size=len(SITES)).map(tuple),
     copies=st.integers(0, 4),
     paths=st.dictionaries(

@@ -1,6 +1,7 @@
 """The machine of one trace."""
 
 import math
+from pathlib import Path as PathToFile
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from footloose.topology.trace import (
     FIRST_BURST,
     FIRST_PORT,
     GAP_LIMIT,
+    TABLE,
     Answer,
     Begin,
     Finished,
@@ -232,3 +234,8 @@ def check_sense(finished: Finished) -> None:
     assert all(hop.router is not None for hop in route.hops if hop.address is not None)
     assert all(hop.rtt_ms is None or (math.isfinite(hop.rtt_ms) and hop.rtt_ms >= 0) for hop in route.hops)
     assert len(route.hops) <= ROUTE_HOPS
+
+
+def test_the_docs_show_the_machine_as_it_is() -> None:
+    page = PathToFile(__file__).parents[2] / "docs" / "explanation" / "tracing.md"
+    assert f"```mermaid\n{TABLE.mermaid()}\n```" in page.read_text()

@@ -25,7 +25,7 @@ class Savings:
             for prefix, weight in problem.demand.items()
             if 0 < weight < math.inf and prefix in problem.origin_rtt_ms
         }
-        total = sum(demand.values())
+        total = sum(sorted(demand.values()))  # sorted, so that the order of listing makes no difference
         shares = {prefix: weight / total for prefix, weight in demand.items()}
         self.share: dict[Prefix, float] = {prefix: share for prefix, share in shares.items() if share > 0}
         self.candidates: dict[NodeId, Candidate] = {one.site: one for one in problem.candidates}

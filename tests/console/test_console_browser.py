@@ -62,7 +62,7 @@ def test_a_view_is_shown_as_map_and_lists(browser: Chrome, site: ScriptedSite, s
     site.decisions = decisions()
     open_page(browser, site)
     assert sorted(words(browser, "#users-table .name button")) == sorted(PREFIXES)
-    assert words(browser, "#sites-table .name button") == ["home", "oslo", "lyon", "elsewhere", "depot"]
+    assert words(browser, "#sites-table .name button") == ["home", "lyon", "oslo", "elsewhere", "depot"]
     assert words(browser, "#services-table td.by") == ["home", "lyon", "oslo"]
     assert len(find(browser, "#map [data-kind=router]")) == 7
     assert len(find(browser, "#map [data-kind=prefix]")) == 6

@@ -378,7 +378,7 @@ class Dht:
         for endpoint, (due_at, tries) in self._bootstrap.items():
             if endpoint in there:
                 self._bootstrap[endpoint] = (now, 0)
-            elif due_at <= now and not self._requests.awaits(endpoint):
+            elif due_at <= now:
                 pause_s = min(BOOTSTRAP_RETRY_S, 2.0**tries) * (0.5 + self._rng.random() / 2)
                 self._bootstrap[endpoint] = (now + pause_s, min(tries + 1, 10))
                 pending = self._requests.open(endpoint, None, Pong, now, self.table.patience_s(None))

@@ -1,0 +1,1 @@
+"""Benchmarks, each beside what others published or what physics allows."""

@@ -1,4 +1,4 @@
-"""How good and how fast the placers are, on random trees of the size of ExEC's (seed 004 §3: 240 nodes, 186 leaves).
+"""How good and how fast the placers are, on random trees of the size of ExEC's (§3: 240 nodes, 186 leaves).
 
 Every leaf is a user prefix, on average 100 ms from the root, where the service is at home. Sites stand at all nodes
 or at 30 % of them. For each budget of copies the table shows what part of the users' latency is left, averaged over

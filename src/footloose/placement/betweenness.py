@@ -1,4 +1,4 @@
-"""Betweenness centrality (ExEC, seed 004 §2.4): sites at the routers that most user traffic crosses.
+"""Betweenness centrality (ExEC §2.4): sites at the routers that most user traffic crosses.
 
 "Nodes with high betweenness centrality which are also as close to the clients as possible": of two routers that
 carry the same demand, the one nearer to the users is taken.

@@ -1,4 +1,4 @@
-"""Most clients (the "greedy" of ExEC, seed 004 §3): the sites that are nearest to the most demand."""
+"""Most clients (the "greedy" of ExEC §3): the sites that are nearest to the most demand."""
 
 from footloose.core.identity import NodeId
 from footloose.model.network import Prefix

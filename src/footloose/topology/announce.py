@@ -1,4 +1,4 @@
-"""Under which routers a site makes itself known (seed 003 §3.1.1: "announce itself for every routerId encountered")."""
+"""Under which routers a site makes itself known (the ICON Python Orchestrator §3.1.1: "announce itself for every routerId encountered")."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""All routes from one site put together: the tree its users hang on (ExEC's "topology", seed 004 §2.2)."""
+"""All routes from one site put together: the tree its users hang on (ExEC's "topology" §2.2)."""
 
 from collections import Counter
 from collections.abc import Mapping

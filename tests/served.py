@@ -11,15 +11,41 @@ from aiohttp import web
 T = TypeVar("T")
 
 
-class Served:
-    """Serves what ``make_app`` gives, on loopback, between entering and leaving; can be stopped and started again."""
+class LoopThread:
+    """An event loop on a thread of its own, between entering and leaving."""
 
-    def __init__(self, make_app: Callable[[], web.Application], port: int = 0) -> None:
-        self._make_app = make_app
+    def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def run(self, work: Coroutine[Any, Any, T], timeout_s: float = 20) -> T:
+        """Run ``work`` on the loop and wait for its result."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=timeout_s)
+
+    def post(self, work: Callable[..., object], *arguments: object) -> None:
+        """Have the loop call ``work`` soon, in the order posted, without waiting; from any thread."""
+        self._loop.call_soon_threadsafe(work, *arguments)
+
+
+class Served(LoopThread):
+    """Serves what ``make_app`` gives, on loopback, between entering and leaving; can be stopped and started again."""
+
+    def __init__(self, make_app: Callable[[], web.Application]) -> None:
+        super().__init__()
+        self._make_app = make_app
         self._runner: web.AppRunner | None = None
-        self.port = port
+        self.port = 0
 
     @property
     def url(self) -> str:
@@ -27,7 +53,7 @@ class Served:
         return f"http://127.0.0.1:{self.port}/"
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        super().__enter__()
         self.start()
         return self
 
@@ -35,9 +61,7 @@ class Served:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        super().__exit__(kind, error, trace)
 
     def start(self) -> None:
         """Listen, at the same port as before if there was one."""
@@ -46,14 +70,6 @@ class Served:
     def stop(self) -> None:
         """Close the listening socket and every connection."""
         self.run(self._stop())
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run ``work`` on the server's loop and wait for its result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=20)
-
-    def post(self, work: Callable[..., object], *arguments: object) -> None:
-        """Have the server's loop call ``work`` soon, in the order posted, without waiting; from any thread."""
-        self._loop.call_soon_threadsafe(work, *arguments)
 
     async def _start(self) -> None:
         self._runner = web.AppRunner(self._make_app(), handler_cancellation=True, shutdown_timeout=0.2)

@@ -1,4 +1,4 @@
-"""Under which routers a site makes itself known (the ICON Python Orchestrator §3.1.1: "announce itself for every routerId encountered")."""
+"""Under which routers a site makes itself known: those it meets on its own traces (ICON Python Orchestrator §3.1.1)."""
 
 from collections.abc import Iterable
 

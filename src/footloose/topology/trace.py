@@ -1,7 +1,7 @@
 """One trace as a machine without I/O: which probes to send, what the answers mean, when to stop.
 
-After the ICON Python Orchestrator §3.1.1 (parallel UDP probing): probes of rising TTL leave together and are told apart by their
-destination port, so a trace takes about one round trip. Ports are 33434 and up, as ``traceroute`` has them.
+After the ICON Python Orchestrator §3.1.1 (parallel UDP probing): probes of rising TTL leave together and are told
+apart by their destination port, so a trace takes about one round trip. Ports are those of ``traceroute``.
 """
 
 import ipaddress

@@ -88,6 +88,7 @@ def problem_of(
         candidates=candidates,
         copies=running.spec.budget.copies,
         paths={prefix: paths[prefix] for prefix in demand if prefix in paths},
+        served_at={user.prefix: user.site for user in running.users.values() if user.site != here},
         slo_latency_ms=running.spec.slo.latency_ms,
     )
 

@@ -44,6 +44,12 @@ def test_a_file_becomes_a_topology(tmp_path: Path) -> None:
     assert Routes(topology).delay_ms("home", "user") == pytest.approx(13)
 
 
+def test_the_example_in_the_reference_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/topology-files.md").read_text(encoding="utf-8")
+    example = page.split("```yaml\n")[1].split("```")[0]
+    assert Routes(parse(example)).delay_ms("home", "user") == pytest.approx(50.5)
+
+
 def test_a_file_without_a_name_is_called_after_the_file(tmp_path: Path) -> None:
     path = tmp_path / "small.yaml"
     path.write_text("routers: {r: }\nhosts: {}\nlinks: []\n")

@@ -8,6 +8,7 @@ namespaces, which have no names, go with it.
 import contextlib
 import gc
 import os
+import resource
 import select
 import signal
 import socket
@@ -76,6 +77,7 @@ class Box:
             self._end()
 
     def _build(self, setup: Setup) -> Ready:
+        _allow_descriptors()
         own_users = namespaces.leave_for_own(root=setup.root)
         tun = setup.tun and namespaces.tun_opens()
         self._fabric = Fabric(setup.topology)
@@ -199,6 +201,12 @@ class Box:
         namespaces.kill_all_inside(self._networks.values())
         for port in self._ports.values():
             port.close()
+
+
+def _allow_descriptors() -> None:
+    """Take as many descriptors as are allowed: each host needs two."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _raise_priority() -> bool:

@@ -124,6 +124,11 @@ def test_foreign_extensions_are_left_alone_whatever_they_hold() -> None:
     assert len(draft.services) == 1
 
 
+def test_a_service_may_be_called_like_an_extension() -> None:
+    draft = parse("name: a\nservices: {x-web: {image: ./a.wasm}, x-footloose: {image: ./b.wasm}}")
+    assert [service.name for service in draft.services] == ["x-web", "x-footloose"]
+
+
 @pytest.mark.parametrize("image", ["./a.wasm", "a.wasm", "../b/a.wasm", "/srv/a.wasm", "./module"])
 def test_paths_are_told_from_oci_references(image: str) -> None:
     draft = parse(f"name: a\nservices: {{web: {{image: {image}}}}}")

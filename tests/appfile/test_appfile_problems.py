@@ -6,7 +6,7 @@ from textwrap import dedent
 import pytest
 
 from footloose.core.errors import LocalError
-from footloose.core.limits import APP_FILE_BYTES, APP_FILE_DEPTH, APP_FILE_NODES
+from footloose.core.limits import APP_FILE_BYTES, APP_FILE_DEPTH, APP_FILE_NODES, SERVICES_PER_APP
 from footloose.model.appfile import AppFileError, Problem, parse_app_file
 
 PROVIDER = "a" * 52
@@ -236,6 +236,12 @@ def test_a_message_never_carries_control_characters_from_the_file() -> None:
     (problem,) = problems_of(footloose(r'guest: "\e[2J"')[:0] + footloose('"a\\e[31m\\n": 1'))
     text = problem.line("f")
     assert text.isprintable()
+
+
+def test_an_app_has_no_more_services_than_the_limit() -> None:
+    names = [f"s{number}: {{image: ./a.wasm}}" for number in range(SERVICES_PER_APP + 1)]
+    (problem,) = problems_of(f"name: a\nservices: {{{', '.join(names)}}}")
+    assert problem.what == f"more than {SERVICES_PER_APP} entries"
 
 
 def test_one_service_is_not_reported_for_what_another_brought_in_by_an_alias() -> None:

@@ -73,6 +73,15 @@ def test_validate_says_what_is_wrong_with_a_module(cli: Cli, app_file: Path) -> 
     assert "footloose_handle" in ran.err
 
 
+def test_a_good_file_is_said_to_be_good_without_a_node(cli: Cli, app_file: Path) -> None:
+    assert cli("validate", str(app_file)).out == f"{app_file}: good, 2 services\n"
+    assert msgspec.json.decode(cli("validate", "--json", str(app_file)).out) == {
+        "valid": True,
+        "file": str(app_file),
+        "problems": [],
+    }
+
+
 def test_validate_knows_the_placement_algorithms(cli: Cli, app_file: Path) -> None:
     app_file.write_text("name: a\nservices: {web: {image: ./hello.wasm, x-footloose: {placement: greddy}}}")
     ran = cli("validate", "--json", str(app_file))

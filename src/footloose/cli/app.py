@@ -9,11 +9,11 @@ from footloose.cli.admin import Admin
 from footloose.cli.exits import Exit
 from footloose.cli.names import find_app
 from footloose.cli.options import asks_node, has_json
-from footloose.cli.output import print_json
+from footloose.cli.output import count, print_json
 from footloose.core.identity import NodeId
 from footloose.core.printable import printable
+from footloose.model.app import App
 from footloose.model.appfile import (
-    AppDraft,
     AppFileError,
     Artifact,
     load_app_file,
@@ -42,7 +42,7 @@ def _print_schema(context: click.Context, _: click.Parameter, wanted: bool) -> N
 def validate(file: Path, as_json: bool) -> None:
     """Check an app file and the modules it names."""
     try:
-        draft, _ = _read(file)
+        app, _ = _read(file)
     except AppFileError as error:
         if not as_json:
             raise _reported(error) from error
@@ -51,7 +51,7 @@ def validate(file: Path, as_json: bool) -> None:
     if as_json:
         print_json({"valid": True, "file": str(file), "problems": []})
     else:
-        click.echo(f"{printable(str(file))}: good, {_count(len(draft.services), 'service')}")
+        click.echo(f"{printable(str(file))}: good, {count(len(app.services), 'service')}")
 
 
 @click.command()
@@ -61,9 +61,7 @@ def validate(file: Path, as_json: bool) -> None:
 def deploy(file: Path, admin: Admin, as_json: bool) -> None:
     """Deploy an app from its app file. Deploying it again replaces it."""
     try:
-        draft, artifacts = _read(file)
-        # The node signs as owner: here it is not known, and its key's length is fixed, so it matters to nothing.
-        app = seal(draft, NodeId(""), artifacts)
+        app, artifacts = _read(file)
     except AppFileError as error:
         raise _reported(error) from error
     for digest, content in {artifact.digest: artifact.content for artifact in artifacts.values()}.items():
@@ -91,20 +89,18 @@ def remove(app: str, admin: Admin, as_json: bool) -> None:
         click.echo(f"removed {printable(app_id)}")
 
 
-def _read(file: Path) -> tuple[AppDraft, Mapping[str, Artifact]]:
+def _read(file: Path) -> tuple[App, Mapping[str, Artifact]]:
+    """The app in ``file``, its owner left to the node, and its modules by service."""
     draft = load_app_file(file, placements=placer_names())
-    return draft, read_artifacts(draft, detect_kind)
+    artifacts = read_artifacts(draft, detect_kind)
+    return seal(draft, NodeId(""), artifacts), artifacts
 
 
 def _reported(error: AppFileError) -> click.exceptions.Exit:
     """Print what is wrong, one fault a line and its fix below; return how the command ends."""
+    file = printable(error.file)
     for problem in error.problems:
-        where = printable(error.where or "")
-        click.echo(f"{problem.place(where)}: {problem.what}", err=True)
-        click.echo(f"    fix: {problem.fix}", err=True)
-    click.echo(f"error: {_count(len(error.problems), 'problem')} in {printable(error.where or '')}", err=True)
+        click.echo(printable(f"{problem.place(file)}: {problem.what}"), err=True)
+        click.echo(printable(f"    fix: {problem.fix}"), err=True)
+    click.echo(f"error: {count(len(error.problems), 'problem')} in {file}", err=True)
     return click.exceptions.Exit(Exit.INVALID_FILE)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -6,13 +6,11 @@ from itertools import groupby
 
 import click
 from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.text import Text
 
 from footloose.cli.admin import Admin
 from footloose.cli.names import named, site_names
 from footloose.cli.options import asks_node, has_json
-from footloose.cli.output import PlainConsole, moment, plain_table, print_json, said
+from footloose.cli.output import PlainConsole, indented, moment, plain_table, print_json, said
 from footloose.core.errors import RemoteError
 from footloose.core.limits import DECISIONS_KEPT
 from footloose.model.decision import Decision
@@ -63,7 +61,7 @@ def explain(app: str, service: str | None, prefix: Prefix | None, limit: int, ad
         console.print(*([""] if number else []), said(name, "bold"), sep="\n")
         groups = _by_subject(of_service) if prefix is None else [(prefix, list(of_service))]
         for subject, about in groups:
-            console.print(Padding(_group(subject, about, known, view.at), (1, 0, 0, 2)))
+            console.print(indented(_group(subject, about, known, view.at), space_above=1))
 
 
 def _service_of(decision: Decision) -> str:
@@ -96,7 +94,7 @@ def _group(subject: str, about: list[Decision], names: Mapping[str, str], now: f
         if decision.inputs:
             text.append("\n").append(said(_inputs(decision.inputs, names, now), "dim"))
         table.add_row(moment(decision.at, now), said(decision.step), text)
-    return Group(Text.assemble(said(_kind_of(subject, names), "bold"), said(standing)), Padding(table, (0, 0, 0, 2)))
+    return Group(said(_kind_of(subject, names), "bold").append(said(standing)), indented(table))
 
 
 def _kind_of(subject: str, names: Mapping[str, str]) -> str:

@@ -95,7 +95,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _report(error: FootlooseError) -> None:
     """What was wrong and where on one line, what to do about it on the next."""
     where = f"{error.where}: " if error.where else ""
-    click.echo(f"error: {printable(where + error.what)}", err=True)
+    what = "\n".join(printable(line) for line in (where + error.what).splitlines())
+    click.echo(f"error: {what}", err=True)
     if error.fix:
         click.echo(f"    fix: {printable(error.fix)}", err=True)
 

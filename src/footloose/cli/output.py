@@ -6,7 +6,8 @@ from datetime import datetime
 
 import click
 import msgspec
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -52,6 +53,11 @@ def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     return table
 
 
+def indented(content: RenderableType, *, space_above: int = 0) -> Padding:
+    """``content`` two columns to the right."""
+    return Padding(content, (space_above, 0, 0, 2), expand=False)
+
+
 def moment(at: float, now: float) -> str:
     """Local time of day of ``at``, with the date if it is another day than ``now``."""
     when = datetime.fromtimestamp(at).astimezone()
@@ -65,6 +71,11 @@ def span(seconds: float) -> str:
         if seconds >= length:
             return f"{int(seconds // length)}{unit}"
     return f"{max(0, int(seconds))}s"
+
+
+def count(number: int, what: str) -> str:
+    """``1 service``, ``2 services``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def rtt(ms: float | None) -> str:

@@ -5,13 +5,12 @@ from itertools import groupby
 
 import click
 from rich.console import RenderableType
-from rich.padding import Padding
 from rich.tree import Tree
 
 from footloose.cli.admin import Admin
 from footloose.cli.names import site_names
 from footloose.cli.options import asks_node, has_json
-from footloose.cli.output import PlainConsole, plain_table, print_json, rtt, said, span
+from footloose.cli.output import PlainConsole, count, indented, plain_table, print_json, rtt, said, span
 from footloose.core.identity import short
 from footloose.model.view import View, ViewNode, ViewService, ViewUser
 
@@ -56,8 +55,8 @@ def ps(admin: Admin, as_json: bool) -> None:
     for number, (service, places) in enumerate(groupby(entries, key=lambda entry: entry.service)):
         running = list(places)
         console.print(*([""] if number else []), said(service, "bold"), sep="\n")
-        console.print(Padding(said(running[0].url, "dim"), (0, 0, 0, 2)))
-        console.print(Padding(_places(running, view.at), (0, 0, 0, 2)))
+        console.print(indented(said(running[0].url, "dim")))
+        console.print(indented(_places(running, view.at)))
 
 
 def _places(running: list[ViewService], now: float) -> RenderableType:
@@ -86,14 +85,10 @@ def sites(admin: Admin, as_json: bool) -> None:
     )
     names = site_names(view)
     for site in sorted(view.sites, key=lambda site: (site.state != "self", _or_last(site.rtt_ms), site.node)):
+        found_by = said(" ".join(site.sources) or "-")
         table.add_row(
             *(said(names[site.node]), said(site.state), rtt(site.rtt_ms), f"{site.price_per_hour:g}"),
-            *(
-                said(site.region or "-"),
-                str(len(site.services)),
-                said(" ".join(site.sources) or "-"),
-                said(site.gateway),
-            ),
+            *(said(site.region or "-"), str(len(site.services)), found_by, said(site.gateway)),
         )
     PlainConsole().print(table)
 
@@ -154,4 +149,4 @@ def _users_by_prefix(view: View) -> Mapping[str, list[ViewUser]]:
 def _served(user: ViewUser, names: Mapping[str, str]) -> str:
     before = f", {rtt(user.first_rtt_ms)} at first" if user.first_rtt_ms is not None else ""
     where = names.get(user.site, short(user.site))
-    return f"{user.service}: {user.requests} requests, served at {where}, {rtt(user.rtt_ms)}{before}"
+    return f"{user.service}: {count(user.requests, 'request')}, served at {where}, {rtt(user.rtt_ms)}{before}"

@@ -255,6 +255,7 @@ class _Reader:
 
 
 def _is_foreign(path: Path) -> bool:
-    """Whether the key at ``path`` is an ``x-`` extension that is not ours."""
-    key = path[-1]
-    return isinstance(key, str) and key.startswith("x-") and key != "x-footloose"
+    """Whether the key at ``path`` is an ``x-`` extension that is not ours, where Compose allows one."""
+    *holder, key = path
+    allowed = len(holder) in (0, 2) or holder[2:3] == ["deploy"]
+    return allowed and isinstance(key, str) and key.startswith("x-") and key != "x-footloose"

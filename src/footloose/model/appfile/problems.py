@@ -34,12 +34,9 @@ class Problem(msgspec.Struct, frozen=True, order=True):
 
 
 class AppFileError(LocalError):
-    """An app file that cannot be used. ``problems`` has all that was found, in the order of the file."""
+    """An app file that cannot be used. ``problems`` has all that was found in ``file``, in the order of the file."""
 
     def __init__(self, file: str, problems: Iterable[Problem]) -> None:
+        self.file = file
         self.problems = tuple(sorted(set(problems)))[:APP_FILE_PROBLEMS]
-        count = f"{len(self.problems)} problems" if len(self.problems) != 1 else "1 problem"
-        super().__init__(count, where=file)
-
-    def __str__(self) -> str:
-        return "\n".join(problem.line(self.where or "") for problem in self.problems)
+        super().__init__("\n".join(problem.line(file) for problem in self.problems))

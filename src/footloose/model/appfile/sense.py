@@ -84,7 +84,11 @@ def environment_of(document: Document, path: Path, service: Mapping[str, Any]) -
 def _check_extensions(document: Document, path: Path, service: Mapping[str, Any]) -> None:
     """Foreign ``x-`` keys are left alone, but a slip of the pen must not lose all our settings."""
     for key in service:
-        if key != "x-footloose" and key.startswith("x-") and difflib.get_close_matches(key, ["x-footloose"], cutoff=0.8):
+        if (
+            key != "x-footloose"
+            and key.startswith("x-")
+            and difflib.get_close_matches(key, ["x-footloose"], cutoff=0.8)
+        ):
             place = (*path, key)
             what = f"unknown key `{shown(key)}`"
             document.complain(place, what, "did you mean `x-footloose`?", at=document.key_spot(place))

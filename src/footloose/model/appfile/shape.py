@@ -44,7 +44,7 @@ def check_shape(document: Document) -> None:
 
 @cache
 def _validator() -> Any:
-    strict = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
+    strict = extend(Draft202012Validator, {"pattern": _pattern, "uniqueItems": _unique_items})  # type: ignore[no-untyped-call]
     return strict(json.loads(schema_text()))
 
 
@@ -52,6 +52,13 @@ def _pattern(_: Any, pattern: str, text: object, __: Any) -> Iterator[Validation
     """As the standard has it: ``$`` is the very end, where Python's would let a line feed pass."""
     if isinstance(text, str) and not re.search(re.sub(r"\$\Z", r"\\Z", pattern), text):
         yield ValidationError("does not match")
+
+
+def _unique_items(_: Any, __: bool, items: object, ___: Any) -> Iterator[ValidationError]:
+    """Only text is compared, as all our lists are of text; comparing blocks each with each could take minutes."""
+    texts = [item for item in items if isinstance(item, str)] if isinstance(items, list) else []
+    if len(set(texts)) < len(texts):
+        yield ValidationError("has the same item twice")
 
 
 def _findings(error: ValidationError, path: Path, document: Document) -> Iterable[tuple[Path, str, str]]:

@@ -1,6 +1,7 @@
 """A node of the DHT and where it is reached."""
 
 import ipaddress
+from functools import lru_cache
 
 import msgspec
 
@@ -23,12 +24,14 @@ class Contact(msgspec.Struct, frozen=True):
         return 6 if ":" in self.address.host else 4
 
 
+@lru_cache(maxsize=4096)
 def pack(contact: Contact) -> bytes:
     """``contact`` as it goes on the wire: key, port, address."""
     address = ipaddress.ip_address(contact.address.host).packed
     return key_bytes(contact.key) + contact.address.port.to_bytes(_PORT_BYTES, "big") + address
 
 
+@lru_cache(maxsize=4096)
 def unpack(raw: bytes) -> Contact:
     """The contact in ``raw``. Raises :class:`RemoteError` if it cannot be the address of a single machine."""
     try:

@@ -143,8 +143,9 @@ class DhtNode:
         async with aclosing(merged(lookups)) as sightings:
             async for sighting in sightings:
                 yield sighting
-        if routers and not any(end.answers for end in ends) and (self._bootstrapped or any(end.asked for end in ends)):
-            asked = sum(end.asked for end in ends)
+        asked = sum(end.asked for end in ends)
+        expected = self._transport is not None and routers and (self._bootstrapped or asked)
+        if expected and not any(end.answers for end in ends):
             raise RemoteError(f"no other node answered ({asked} requests)", where="DHT", fix="check the bootstrap list")
 
     def contacts(self) -> tuple[Endpoint, ...]:

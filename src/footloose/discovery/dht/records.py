@@ -1,5 +1,6 @@
 """What the DHT keeps: a node's signed word on how near it is to a router (ICON Python Orchestrator, figure 3.3)."""
 
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -108,8 +109,14 @@ def open_record(raw: bytes, now: float) -> Record:
         raise RemoteError(f"not a valid announcement: {error}", where="announcement") from error
     if not is_current(announcement, now):
         raise RemoteError("expired, from the future, or valid for too long", where="announcement")
-    verify_raw(announcement.node, signature, _CONTEXT + payload)
+    _verify(announcement.node, signature, payload)
     return Record(announcement, raw)
+
+
+@lru_cache(maxsize=8192)
+def _verify(node: bytes, signature: bytes, payload: bytes) -> None:
+    """Remembers what it has verified: the same records come from many holders, look-up after look-up."""
+    verify_raw(node, signature, _CONTEXT + payload)
 
 
 def is_current(announcement: Announcement, now: float) -> bool:

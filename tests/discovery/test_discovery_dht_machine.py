@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from footloose.core.errors import LocalError
-from footloose.core.limits import DATAGRAM_BYTES, DHT_LOOKUPS, DHT_VALUES_PER_KEY
+from footloose.core.limits import DATAGRAM_BYTES, DHT_LOOKUPS, DHT_REQUESTS, DHT_VALUES_PER_KEY
 from footloose.discovery.dht.answering import AMPLIFICATION, SECRET_S
 from footloose.discovery.dht.contact import unpack
 from footloose.discovery.dht.events import (
@@ -382,3 +382,33 @@ def test_a_bootstrap_endpoint_that_comes_up_late_is_joined_by_way_of() -> None:
     assert join.body == FindNode(key_bytes(node.key))
     assert Joined() in late.reply(join, Nearest(bytes(8)), now)
     assert [contact.address for contact in node.table.contacts()] == [late.address]
+
+
+def test_strangers_at_made_up_addresses_do_not_keep_a_node_from_asking() -> None:
+    node = machine()
+    peer = Peer(1, node)
+    peer.get_known()
+    for number in range(DHT_REQUESTS):
+        stranger = Peer(2, node, f"10.{number // 65536 + 1}.{number // 256 % 256}.{number % 256}")
+        node.receive(Received(stranger.seal(Ping()), stranger.address), NOW)
+    (request,) = peer.read(node.receive(LookUp(1, ROUTER), NOW))
+    assert isinstance(request.body, FindValue)
+
+
+def test_buckets_are_refreshed_and_quiet_contacts_checked_as_time_goes_by() -> None:
+    node = machine()
+    peer = Peer(1, node)
+    peer.get_known()
+    asked: list[type] = []
+    now = NOW
+    while now < NOW + 200:
+        now = node.next_deadline()
+        waiting = peer.read(node.wake(now), now)
+        while waiting:
+            message = waiting.pop()
+            asked.append(type(message.body))
+            answer = Pong(bytes(8)) if isinstance(message.body, Ping) else Nearest(bytes(8))
+            waiting += peer.read(peer.reply(message, answer, now), now)
+    assert asked.count(FindNode) in (3, 4)
+    assert len(node.table.contacts()) == 1
+    assert node.table.lost() == []

@@ -14,6 +14,7 @@ from footloose.core.limits import (
     DHT_LOOKUP_S,
     DHT_LOOKUPS,
     DHT_READ,
+    DHT_REQUESTS,
 )
 from footloose.discovery.dht.answering import Answering
 from footloose.discovery.dht.contact import Contact, unpack
@@ -196,7 +197,9 @@ class Dht:
     def _answer(self, message: Message, request: Request, sender: Contact, length: int, now: float) -> None:
         reply = self._answering.answer(message, request, sender, length, now)
         self._send(sender.address, self._framing.seal(reply, message.rpc, sender.key, now))
-        if self.table.heard(sender, now) and not self._requests.awaits(sender.address):
+        # Senders' addresses may be made up: pings to them must not use up the room for requests of our own.
+        room = len(self._requests) < DHT_REQUESTS // 2
+        if self.table.heard(sender, now) and room and not self._requests.awaits(sender.address):
             self._ask(sender, Ping(), now)
 
     def _answered(self, message: Message, reply: Reply, sender: Contact, now: float) -> None:

@@ -146,7 +146,7 @@ async def test_contacts_and_counts_are_told(cluster: Cluster) -> None:
     assert stats.contacts == len(nodes[0].contacts())
     assert stats.sent > 0
     assert stats.received > 0
-    assert nodes[1].stats().lookups_answered == nodes[1].stats().lookups > 0
+    assert 0 < nodes[1].stats().lookups_answered <= nodes[1].stats().lookups
 
 
 async def test_what_was_announced_before_it_was_withdrawn_is_not_taken_back(cluster: Cluster) -> None:

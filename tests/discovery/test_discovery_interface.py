@@ -8,7 +8,7 @@ import pytest
 from footloose.core.errors import LocalError, RemoteError
 from footloose.core.identity import Identity, NodeId
 from footloose.core.limits import SIGHTINGS_PER_FINDER
-from footloose.discovery.interface import Discovery, FinderFailed, estimated_rtt_ms
+from footloose.discovery.interface import Discovery, FinderFailed
 from footloose.discovery.merge import merged
 from footloose.discovery.static import StaticFinder, StaticSite
 from footloose.model.network import Hop, Route, RouterId, router_id
@@ -161,18 +161,6 @@ async def test_stopping_early_stops_all_finders() -> None:
 
 async def test_without_finders_nothing_is_found() -> None:
     assert await all_of(Discovery([], OWN)) == []
-
-
-def test_the_estimate_to_the_user_goes_by_way_of_the_common_router() -> None:
-    assert estimated_rtt_ms(seen(OTHER, router=NEAR_USER, rtt_ms=5.0), ROUTE) == pytest.approx(15.0)
-    assert estimated_rtt_ms(seen(OTHER, router=router_id("10.9.0.1"), rtt_ms=5.0), ROUTE) == pytest.approx(5.0)
-    assert estimated_rtt_ms(seen(OTHER, router=RouterId("10.77.0.0/29"), rtt_ms=5.0), ROUTE) is None
-    assert estimated_rtt_ms(seen(OTHER), ROUTE) is None
-
-
-def test_the_estimate_of_a_route_whose_target_is_silent_ends_at_its_last_hop() -> None:
-    route = Route("10.9.0.1", ROUTE.hops)
-    assert estimated_rtt_ms(seen(OTHER, router=NEAR_US, rtt_ms=1.0), route) == pytest.approx(29.0)
 
 
 async def test_static_sites_are_found_on_every_route() -> None:

@@ -172,6 +172,12 @@ def test_a_site_at_the_users_last_router_that_saves_most_of_the_way_is_clear_cut
     assert made.clear_cut
 
 
+def test_a_site_found_at_the_users_own_router_id_is_as_near_as_it_says() -> None:
+    made = estimate(route(CORE, target="10.9.9.9"), sighting("10.9.9.9", 3.0))
+    assert made is not None
+    assert (made.rtt_ms, made.clear_cut) == (3.0, True)
+
+
 @pytest.mark.parametrize(
     ("present_ms", "clear_cut"), [(50.0, True), (14.0, True), (12.0, False), (5.0, False), (2.0, False)]
 )

@@ -11,8 +11,9 @@ from footloose.core.errors import RemoteError
 from footloose.core.identity import NodeId
 from footloose.core.limits import FINDER_TIMEOUT_S, SIGHTINGS_PER_FINDER
 from footloose.discovery.merge import merged
-from footloose.model.network import Route, RouterId, router_id
+from footloose.model.network import Route
 from footloose.model.site import Endpoint, Sighting, Source
+from footloose.topology.estimate import estimate
 
 
 class Finder(Protocol):
@@ -113,7 +114,9 @@ class _Best:
     """
 
     def __init__(self, route: Route) -> None:
-        self._beyond_ms = _beyond_ms(route)
+        self._route = route
+        # Where the user did not answer the trace, the farthest router that did stands for it.
+        self._end_ms = max((hop.rtt_ms for hop in route.hops if hop.rtt_ms is not None), default=0.0)
         self._sightings: dict[NodeId | Endpoint, Sighting] = {}
 
     def improves(self, sighting: Sighting) -> bool:
@@ -127,27 +130,8 @@ class _Best:
 
     def _distance(self, sighting: Sighting) -> tuple[int, float]:
         """Smaller is better: a measured distance to the user before a guess by router before none at all."""
-        beyond = self._beyond_ms.get(sighting.router) if sighting.router is not None else None
         if sighting.rtt_ms is not None:
-            return (0, sighting.rtt_ms + (beyond or 0.0))
-        return (1, beyond) if beyond is not None else (2, 0.0)
-
-
-def estimated_rtt_ms(sighting: Sighting, route: Route) -> float | None:
-    """From the site sighted to ``route.target`` by way of the router both know, in ms; None without a measurement.
-
-    The site's own RTT to the router, and what the route measured from the router on (ICON Python Orchestrator §3.1.1).
-    """
-    if sighting.rtt_ms is None or sighting.router is None:
-        return None
-    beyond = _beyond_ms(route).get(sighting.router)
-    return None if beyond is None else sighting.rtt_ms + beyond
-
-
-def _beyond_ms(route: Route) -> dict[RouterId, float]:
-    """What lies between each router of the route and its far end, in ms."""
-    measured = [hop.rtt_ms for hop in route.hops if hop.rtt_ms is not None]
-    end_ms = route.rtt_ms if route.rtt_ms is not None else max(measured, default=0.0)
-    beyond = {hop.router: max(0.0, end_ms - (hop.rtt_ms or 0.0)) for hop in route.hops if hop.router is not None}
-    beyond[router_id(route.target)] = 0.0
-    return beyond
+            guess = estimate(self._route, sighting, self._end_ms)
+            return (0, sighting.rtt_ms if guess is None else guess.rtt_ms)
+        at_router = estimate(self._route, msgspec.structs.replace(sighting, rtt_ms=0.0), self._end_ms)
+        return (2, 0.0) if at_router is None else (1, at_router.rtt_ms)

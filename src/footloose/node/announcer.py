@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from footloose.core.errors import FootlooseError
 from footloose.core.limits import RECORD_LIFETIME_S
 from footloose.discovery.dht.node import DhtNode
-from footloose.model.network import Route
+from footloose.model.network import Route, RouterId
 from footloose.topology.announce import nearby_routers
 from footloose.topology.traceroute import Tracer
 
@@ -29,6 +29,7 @@ class Announcer:
         self._dht = dht
         self._user_routes = user_routes
         self._routes: dict[str, Route] = {}
+        self._announced: set[RouterId] = set()
 
     async def run(self) -> None:
         """Announce again and again; quickly while peers are still being met."""
@@ -53,5 +54,7 @@ class Announcer:
 
     async def _announce(self) -> None:
         routers = nearby_routers([*self._routes.values(), *self._user_routes()])
-        if routers:
-            await self._dht.announce([(router.router, router.rtt_ms, router.hops) for router in routers])
+        near = {router.router for router in routers}
+        await self._dht.withdraw(self._announced - near)
+        await self._dht.announce([(router.router, router.rtt_ms, router.hops) for router in routers])
+        self._announced = near

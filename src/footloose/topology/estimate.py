@@ -2,7 +2,7 @@
 
 import msgspec
 
-from footloose.model.network import Hop, Route, RouterId
+from footloose.model.network import Hop, Route, RouterId, router_id
 from footloose.model.site import Sighting
 
 LEAST_RTT_MS = 0.1
@@ -35,12 +35,13 @@ def estimate(route: Route, sighting: Sighting, present_rtt_ms: float | None = No
     user_rtt_ms = route.rtt_ms if route.rtt_ms is not None else present_rtt_ms
     if sighting.router is None or sighting.rtt_ms is None or user_rtt_ms is None:
         return None
-    router_rtt_ms = _rtt_to_router(route, sighting.router, user_rtt_ms)
+    at_user = sighting.router == router_id(route.target)
+    router_rtt_ms = user_rtt_ms if at_user else _rtt_to_router(route, sighting.router, user_rtt_ms)
     if router_rtt_ms is None:
         return None
     rtt_ms = max(sighting.rtt_ms + user_rtt_ms - router_rtt_ms, LEAST_RTT_MS)
     present = present_rtt_ms if present_rtt_ms is not None else user_rtt_ms
-    near = any(hop.router == sighting.router for hop in route.hops[-CLEAR_CUT_HOPS:])
+    near = at_user or any(hop.router == sighting.router for hop in route.hops[-CLEAR_CUT_HOPS:])
     clear_cut = near and rtt_ms <= CLEAR_CUT_SHARE * present and present - rtt_ms >= CLEAR_CUT_SAVING_MS
     return Estimate(rtt_ms, sighting.router, clear_cut)
 

@@ -146,7 +146,13 @@ def test_draining_names_the_site_or_means_this_one(
     node: FakeNode, cli: Cli, site: list[str], asked: str | None
 ) -> None:
     assert cli("drain", *site).code == 0
-    assert (node.calls[-1].target, msgspec.json.decode(node.calls[-1].body)) == ("/v1/drain", {"site": asked})
+    asked_for = {"site": asked, "resume": False}
+    assert (node.calls[-1].target, msgspec.json.decode(node.calls[-1].body)) == ("/v1/drain", asked_for)
+
+
+def test_a_drained_site_can_be_taken_back(node: FakeNode, cli: Cli) -> None:
+    assert cli("drain", "munich", "--resume").out == "munich takes copies again\n"
+    assert msgspec.json.decode(node.calls[-1].body) == {"site": MUNICH, "resume": True}
 
 
 def test_a_refusal_is_told_in_the_words_of_the_node(node: FakeNode, cli: Cli) -> None:

@@ -104,9 +104,9 @@ class Admin:
         """Ask that all users of a service be sent to ``site``; None leaves it to the loop again."""
         self._ask_raw("POST", "/v1/move", encode({"service": service, "site": site}))
 
-    def drain(self, site: NodeId | None) -> None:
-        """Ask that a site (this one, if None) be emptied of copies and given no new ones."""
-        self._ask_raw("POST", "/v1/drain", encode({"site": site}))
+    def drain(self, site: NodeId | None, *, resume: bool) -> None:
+        """Ask that a site (this one, if None) be emptied of copies and given no new ones; ``resume`` takes it back."""
+        self._ask_raw("POST", "/v1/drain", encode({"site": site, "resume": resume}))
 
     def logs(self, app: str, *, follow: bool) -> Iterator[GuestLog]:
         """What an app's guests logged, oldest first; with ``follow``, on and on until the node stops."""

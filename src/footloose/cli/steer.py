@@ -33,14 +33,16 @@ def move(service: str, site: str | None, admin: Admin, as_json: bool) -> None:
 
 @click.command()
 @click.argument("site", required=False)
+@click.option("--resume", is_flag=True, help="Take it back: copies may go there again.")
 @asks_node
 @has_json
-def drain(site: str | None, admin: Admin, as_json: bool) -> None:
+def drain(site: str | None, resume: bool, admin: Admin, as_json: bool) -> None:
     """Send the copies at SITE (its name or id) home and place no new ones there. Default: this node's own site."""
     view = admin.view()
     node = find_site(view, site) if site is not None else view.node
-    admin.drain(node if node != view.node else None)
+    admin.drain(node if node != view.node else None, resume=resume)
+    name = site_names(view)[node]
     if as_json:
-        print_json({"site": node})
+        print_json({"site": node, "resume": resume})
     else:
-        click.echo(printable(f"draining {site_names(view)[node]}"))
+        click.echo(printable(f"{name} takes copies again" if resume else f"draining {name}"))

@@ -67,7 +67,7 @@ def test_each_user_has_its_own_delay_to_a_site_and_the_site_sees_who_it_is() -> 
                 times = [round_trip_ms(connection) for _ in range(3)]
                 assert all(each >= nominal * 0.98 for each in times)
                 assert min(times) < nominal * 1.5
-        assert seen == [net.host("client").address, net.host("edge").address]
+        assert seen == [net.host("client").face, net.host("edge").face]
 
 
 def test_a_strangers_connection_is_refused() -> None:

@@ -16,7 +16,7 @@ from footloose.node.config import NodeConfig
 from footloose.node.node import Node
 
 
-class EndpointType(click.ParamType):
+class EndpointType(click.ParamType[Endpoint]):
     """``HOST:PORT``, with an IPv6 address in brackets."""
 
     name = "host:port"
@@ -46,6 +46,7 @@ def _default_state() -> Path:
 )
 @click.option("--name", default="site", show_default=True, help="What people call this site.")
 @click.option("--address", default="127.0.0.1", show_default=True, help="Address others reach this site at.")
+@click.option("--bind", metavar="ADDRESS", help="This machine's own address, if others reach it at another.")
 @click.option("--gateway-port", default=8080, show_default=True, help="Port for users (HTTP).")
 @click.option("--api-port", default=7443, show_default=True, help="Port for other sites (HTTPS).")
 @click.option("--dht-port", default=7444, show_default=True, help="Port for the DHT (UDP).")
@@ -58,6 +59,11 @@ def _default_state() -> Path:
 @click.option("--resolver", "resolvers", multiple=True, type=ENDPOINT, help="DNS server for finding sites.")
 @click.option("--console", type=ENDPOINT, help="Also serve the page at this address, to look at only.")
 @click.option("--deny", multiple=True, help="Node id of a customer not to deal with. May be repeated.")
+@click.option(
+    "--echo-port",
+    type=click.IntRange(1, 65535),
+    help="For the demo without namespaces: time an echo at this port of users instead of probing them.",
+)
 @click.option("--verbose", is_flag=True, help="Log more.")
 @has_json
 def node(

@@ -194,6 +194,7 @@ async def _call(shared: Shared, service: ServiceId, uplink: RelayUplink) -> Rela
         parts.hostname,
         parts.port or (443 if tls else 80),
         ssl=tls,
+        local_addr=(shared.config.source, 0) if shared.config.source is not None else None,
     )
     try:
         return await accepted

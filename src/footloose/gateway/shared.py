@@ -29,13 +29,15 @@ from footloose.model.app import ServiceId
 class GatewayConfig(msgspec.Struct, frozen=True):
     """How one worker's gateway runs. ``index`` counts from 0 to ``workers`` - 1; the sockets lie in ``run_dir``.
 
-    ``access_log`` writes one JSON line per request to standard error. The times, in seconds, default to the limits.
+    ``access_log`` writes one JSON line per request to standard error. Links to other copies are made from the address
+    ``source``, or from one the kernel chooses. The times, in seconds, default to the limits.
     """
 
     run_dir: Path
     index: int = 0
     workers: int = 1
     access_log: bool = False
+    source: str | None = None
     connections: int = CONNECTIONS_PER_WORKER
     request_s: float = REQUEST_HEAD_TIMEOUT_S
     idle_s: float = IDLE_CONNECTION_S

@@ -11,13 +11,16 @@ from footloose.model.site import Endpoint
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """All that a site is told; everything else it finds out.
 
-    ``address`` is the address others reach this site at; its ports are bound to it.
+    ``address`` is the address others reach this site at. Its ports are bound to it, unless ``bind`` names the machine's
+    own address where that is another (behind address translation); connections to other sites are then made from it.
     ``bootstrap`` are DHT nodes to join through, ``sites`` API endpoints known beforehand, ``resolvers`` DNS servers.
+    ``echo_port`` is only for networks without routes and delays of their own: see :mod:`footloose.topology.echo`.
     """
 
     state: Path
     name: str
     address: str = "127.0.0.1"
+    bind: str | None = None
     gateway_port: int = 8080
     api_port: int = 7443
     dht_port: int = 7444
@@ -30,3 +33,9 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     resolvers: tuple[Endpoint, ...] = ()
     console: Endpoint | None = None
     denied_customers: frozenset[str] = frozenset()
+    echo_port: int | None = None
+
+    @property
+    def own_address(self) -> str:
+        """The address this machine itself has."""
+        return self.bind if self.bind is not None else self.address

@@ -52,6 +52,8 @@ from footloose.orchestrator.messages import (
 from footloose.placement.registry import placer
 from footloose.runtimes.wasm.compiler import Compiler
 from footloose.state.directory import StateDirectory
+from footloose.topology.echo import Echo
+from footloose.topology.probe import measure
 from footloose.topology.traceroute import Tracer
 from footloose.transport.client import PeerClient
 from footloose.transport.listener import serve
@@ -72,6 +74,7 @@ class Node:
         self._logged = asyncio.Condition()
         self._feed = Feed()
         self._meter = Meter()
+        self._echo = Echo(config.echo_port, config.own_address) if config.echo_port is not None else None
 
     async def __aenter__(self) -> "Node":
         async with AsyncExitStack() as stack:
@@ -90,20 +93,21 @@ class Node:
             log.error("the site's database was damaged: %s", state.loss)
         self.profile = Profile(config, state.identity.node_id)
         tasks = Tasks()
-        listen = Endpoint(config.address, config.gateway_port)
-        self._workers = Workers(listen, config.workers, state.run, self._reported)
+        own = config.own_address
+        listen = Endpoint(own, config.gateway_port)
+        self._workers = Workers(listen, config.workers, state.run, self._reported, source=config.bind)
         await self._workers.start()
         stack.push_async_callback(self._workers.stop)
         compiler = Compiler()
         stack.push_async_callback(compiler.close)
         await compiler.start()
-        client = await stack.enter_async_context(PeerClient(state.identity, self._clock))
+        client = await stack.enter_async_context(PeerClient(state.identity, self._clock, config.bind))
         dht = DhtNode(state.identity, self.profile.api, clock=self._clock)
-        await dht.start(self.profile.dht, config.bootstrap)
+        await dht.start(Endpoint(own, config.dht_port), config.bootstrap)
         stack.push_async_callback(dht.close)
         self._build_loop(state)
         await self._build_host(state, compiler)
-        tracer = Tracer()
+        tracer = Tracer(trace_one=self._echo.route) if self._echo is not None else Tracer()
         self._errands = Errands(
             here=self.profile.node,
             clock=self._clock,
@@ -174,9 +178,10 @@ class Node:
         return finders
 
     async def _serve_sites(self, stack: AsyncExitStack, state: StateDirectory) -> None:
-        api = SiteApi(state.identity, self._clock, self.profile, self.host, state.artifacts)
+        probe = self._echo.measure if self._echo is not None else measure
+        api = SiteApi(state.identity, self._clock, self.profile, self.host, state.artifacts, probe)
         config = self._config
-        served = await serve(api.application(), config.address, config.api_port, state.identity)
+        served = await serve(api.application(), config.own_address, config.api_port, state.identity)
         await stack.enter_async_context(served)
 
     async def _serve_operator(self, stack: AsyncExitStack, state: StateDirectory) -> None:
@@ -222,9 +227,11 @@ class Node:
         self._driver.carry_out(self.loop.receive(event, self._clock.now()))
 
     def _reported(self, report: WorkerReport) -> None:
-        if report.observations:
-            self.host.users_seen(report.observations, self.profile.node)
-            self.tell(UsersObserved(report.observations))
+        if seen := report.observations:
+            if self._echo is not None:
+                seen = tuple(self._echo.corrected(one) for one in seen)
+            self.host.users_seen(seen, self.profile.node)
+            self.tell(UsersObserved(seen))
         if report.logs:
             self._state.guest_logs.add(report.logs)
             asyncio.get_running_loop().create_task(self._tell_followers())

@@ -15,7 +15,7 @@ class Profile:
         self.provider = ProviderId(node)
         self.api = Endpoint(config.address, config.api_port)
         self.dht = Endpoint(config.address, config.dht_port)
-        self.gateway = f"http://{Endpoint(config.address, config.gateway_port)}"
+        self.gateway = _origin(Endpoint(config.address, config.gateway_port))
 
     def record(self, now: float) -> SiteRecord:
         """The record as of ``now``."""
@@ -31,3 +31,8 @@ class Profile:
             price_per_hour=self._config.price_per_hour,
             dht=self.dht,
         )
+
+
+def _origin(at: Endpoint) -> str:
+    """``http://host:port`` as browsers write it: without the port if that is the usual one (RFC 6454 §6.1)."""
+    return f"http://{at}".removesuffix(":80")

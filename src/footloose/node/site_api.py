@@ -1,6 +1,7 @@
 """What this site answers other sites: who it is, probes, leases, artifacts (``docs/reference/site-api.yaml``)."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from aiohttp import web
@@ -15,7 +16,6 @@ from footloose.model.terms import LeaseAnswer, LeaseEnd, LeasePoll, LeaseRequest
 from footloose.node.host import Host
 from footloose.node.profile import Profile
 from footloose.state.artifacts import ArtifactStore
-from footloose.topology.probe import measure
 from footloose.transport.problems import Refused
 from footloose.transport.server import EVIDENCE, body_chunks, caller_of, public, site_application, upload
 
@@ -26,16 +26,23 @@ READING_PREFIXES = 400
 
 
 class SiteApi:
-    """The handlers. ``host`` starts and ends copies, ``profile`` makes this site's record."""
+    """The handlers. ``host`` starts and ends copies, ``profile`` makes this site's record, ``measure`` probes users."""
 
     def __init__(
-        self, identity: Identity, clock: Clock, profile: Profile, host: Host, artifacts: ArtifactStore
+        self,
+        identity: Identity,
+        clock: Clock,
+        profile: Profile,
+        host: Host,
+        artifacts: ArtifactStore,
+        measure: Callable[[str], Awaitable[float | None]],
     ) -> None:
         self._identity = identity
         self._clock = clock
         self._profile = profile
         self._host = host
         self._artifacts = artifacts
+        self._measure = measure
 
     def application(self) -> web.Application:
         """The routes, behind checks of who is calling."""
@@ -56,7 +63,7 @@ class SiteApi:
     async def probe(self, request: web.Request) -> web.Response:
         """Measure the round trip to a user of the caller's service."""
         wanted = decode(await request.read(), ProbeRequest)
-        return _json(ProbeAnswer(await measure(wanted.address)))
+        return _json(ProbeAnswer(await self._measure(wanted.address)))
 
     @upload(ARTIFACT_BYTES)
     async def put_artifact(self, request: web.Request) -> web.Response:

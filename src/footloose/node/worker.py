@@ -39,6 +39,7 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     workers: int
     run_dir: str
     access_log: bool = False
+    source: str | None = None
 
 
 class Worker:
@@ -61,7 +62,11 @@ class Worker:
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C at a terminal is the node's to act on
         await self._connect(loop)
         config = GatewayConfig(
-            Path(self._config.run_dir), self._config.index, self._config.workers, self._config.access_log
+            Path(self._config.run_dir),
+            self._config.index,
+            self._config.workers,
+            self._config.access_log,
+            self._config.source,
         )
         self._gateway = Gateway(config, self._runtime, self._report)
         tasks = [asyncio.create_task(self._obey()), asyncio.create_task(self._beat())]

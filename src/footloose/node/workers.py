@@ -104,6 +104,7 @@ class Workers:
         report: Report,
         *,
         access_log: bool = False,
+        source: str | None = None,
         command: Sequence[str] = _COMMAND,
     ) -> None:
         self._listen = listen
@@ -112,6 +113,7 @@ class Workers:
         self._report = report
         self._levels = Levels()
         self._access_log = access_log
+        self._source = source
         self._command = command
         self._socket: socket.socket | None = None
         self._update = TableUpdate(RoutingTable(version=0))
@@ -184,6 +186,7 @@ class Workers:
             workers=self._count,
             run_dir=str(self._run_dir),
             access_log=self._access_log,
+            source=self._source,
         )
         return _Slot(config, self._command, self._update, self)
 

@@ -34,7 +34,7 @@ STOP_TIMEOUT_S: Final = 5.0
 
 
 class LoopbackHost:
-    """A host that is an address and nothing else."""
+    """A host that is two addresses and nothing else: ``address`` is its own, ``face`` the one others know it by."""
 
     def __init__(self, net: "LoopbackNet", name: str, address: str, face: str) -> None:
         self.name = name
@@ -60,7 +60,8 @@ class LoopbackHost:
 class LoopbackNet:
     """A topology of which only the delays between hosts are kept, for connections to exposed ports.
 
-    A process on host X must connect *from* X's address, which is how the relay knows the delay.
+    A process on host X must connect *from* X's address, which is how the relay knows the delay. Whom it connects to
+    sees it come from X's face, where X's own exposed ports are to be found.
     """
 
     not_real = NOT_REAL
@@ -166,7 +167,7 @@ class LoopbackNet:
         self._connections[task] = (name, host.name)
         onward: asyncio.StreamWriter | None = None
         try:
-            back, onward = await asyncio.open_connection(host.address, port, local_addr=(source, 0))
+            back, onward = await asyncio.open_connection(host.address, port, local_addr=(self._hosts[name].face, 0))
             async with asyncio.TaskGroup() as pumps:
                 pumps.create_task(self._pump(reader, onward, name, host.name))
                 pumps.create_task(self._pump(back, writer, name, host.name))

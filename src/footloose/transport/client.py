@@ -95,12 +95,14 @@ class _Call:
 class PeerClient:
     """Speaks to other sites as ``identity``. Needs a running event loop from the first request on.
 
+    It connects from the address ``source``, or lets the kernel choose one.
     ``async with`` or :meth:`close` closes its connections.
     """
 
-    def __init__(self, identity: Identity, clock: Clock) -> None:
+    def __init__(self, identity: Identity, clock: Clock, source: str | None = None) -> None:
         self._signer = RequestSigner(identity)
         self._clock = clock
+        self._source = source
         self._pins: OrderedDict[tuple[Endpoint, NodeId], PeerPin] = OrderedDict()
         self._session: aiohttp.ClientSession | None = None
 
@@ -206,7 +208,7 @@ class PeerClient:
             return await send(request)
 
         if self._session is None:
-            self._session = _session()
+            self._session = _session(self._source)
         return self._session.request(
             call.method,
             call.url,
@@ -233,8 +235,9 @@ class PeerClient:
         return PeerAnswer(response.status, bytes(body), node, dict(response.headers), call.where)
 
 
-def _session() -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(limit=PEER_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE_S)
+def _session(source: str | None) -> aiohttp.ClientSession:
+    local = (source, 0) if source is not None else None
+    connector = aiohttp.TCPConnector(limit=PEER_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE_S, local_addr=local)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
 
 

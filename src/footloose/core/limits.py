@@ -24,6 +24,26 @@ NONCES_PER_CALLER = 5_000
 """The share of one caller in it."""
 UPLOAD_STALL_S = 10.0
 """How long an upload may stand still before it is given up."""
+QUESTIONS_AT_ONCE = 128
+"""Sites asked at a time who they are or how far a user is: leaves connections for polls of copies."""
+DISCOVERIES_AT_ONCE = 32
+"""Routes near which sites are looked for at a time."""
+PROBES_AT_ONCE = 32
+"""Round trips a site measures for others at a time."""
+PROBES_WAITING = 128
+"""Further ones that wait their turn before others are turned away."""
+PROBES_BURST = 200
+"""Round trips one caller may have measured at once ..."""
+PROBES_PER_S = 50.0
+"""... and how many more per second after that."""
+PROBE_CALLERS = 10_000
+"""Callers whose probes are counted; the least recently heard go first."""
+URL_CHARS = 300
+"""Longest URL in a record or in terms."""
+SITE_NAME_CHARS = 100
+"""Longest name of a site, and of a region."""
+SITE_RUNTIMES = 16
+"""Runtimes one site names."""
 
 # Artifacts
 ARTIFACT_BYTES = 64 * 1024 * 1024
@@ -32,6 +52,10 @@ ARTIFACT_STORE_BYTES = 2 * 1024 * 1024 * 1024
 """All artifacts a site keeps together, before it refuses new ones."""
 DISK_RESERVE_BYTES = 32 * 1024 * 1024
 """Free disk an artifact may not use up, so that the site's own records can always be written."""
+ARTIFACT_UNUSED_S = 300.0
+"""How long an artifact nothing refers to is kept: its lease may still be on the way."""
+ARTIFACTS_AWAITED = 1_000
+"""Artifacts a site has asked its customers for and awaits; the longest awaited go first."""
 
 # Users and their requests
 REQUEST_HEAD_BYTES = 32 * 1024
@@ -158,10 +182,18 @@ LEASE_GRACE_S = 3600.0
 """How long a copy goes on serving after its lease when it cannot reach who leased it (cut off is not dead)."""
 LEASES_PER_SITE = 1_000
 """Leases one site accepts at a time."""
+READING_PREFIXES = 400
+"""User prefixes in one meter reading, so that it fits one message."""
+TERMS_TEXT_CHARS = 500
+"""Longest reason, request id or token in terms between sites."""
 IDLE_BEFORE_RETIRE_S = 30.0
 """How long a copy may see no user before it is retired."""
 DECISIONS_KEPT = 5_000
 """Recorded decisions a site keeps."""
+NOTES_WAITING = 1_000
+"""Decisions and log entries that wait to be written together."""
+NOTES_WAIT_S = 0.1
+"""How long they wait."""
 POLL_INTERVAL_S = 1.0
 """How often a customer asks a copy for its meter reading."""
 SILENT_AFTER_S = 3.0
@@ -200,6 +232,14 @@ ADMIN_ANSWER_BYTES = 64 * 1024 * 1024
 """Largest answer (or one event or line of a stream) the command line takes from its node."""
 ADMIN_TIMEOUT_S = 30.0
 """How long the command line waits for its node to answer; streams wait without end once they began."""
+WATCHERS = 32
+"""Streams of events, and of logs, that a node serves at a time."""
+WATCHER_WAITING = 1_000
+"""Events kept for a watcher that reads slowly; the oldest go first."""
+VIEW_EVERY_S = 0.5
+"""How often a watcher gets a new view."""
+EXPLAINED = 500
+"""Most decisions told at once."""
 ENDED_LEASES_KEPT = 2_000
 """Ended leases a site keeps as proof; the longest ended go first."""
 GUEST_LOGS_KEPT = 10_000

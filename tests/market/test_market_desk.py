@@ -10,7 +10,7 @@ from footloose.core.digest import digest_of
 from footloose.core.errors import RemoteError
 from footloose.core.identity import Identity, NodeId
 from footloose.core.limits import IDLE_BEFORE_RETIRE_S
-from footloose.market.desk import NOTICE_S, Desk, EndCopy, LeaseChanged, Policy, State
+from footloose.market.desk import NOTICE_S, Desk, EndCopy, LeaseChanged, NoSuchLease, Policy, State
 from footloose.model.app import App, GuestKind, Service, Where
 from footloose.model.site import ProviderId
 from footloose.model.terms import Lease, LeaseRequest
@@ -19,6 +19,7 @@ HOME = Identity.from_seed(b"h" * 32)
 SITE = Identity.from_seed(b"s" * 32)
 OTHER = Identity.from_seed(b"o" * 32)
 NOBODY: frozenset[NodeId] = frozenset()
+PARENT_URL = f"http://home/pulse-{HOME.node_id[:16]}/web/"
 
 
 ANYWHERE = Where()
@@ -36,7 +37,7 @@ def a_request(app: App | None = None, **changes: object) -> LeaseRequest:
         app=sign(app or an_app(), HOME),
         service="web",
         term_s=60.0,
-        parent_url="http://home/pulse/web/",
+        parent_url=PARENT_URL,
         relay_token="secret",
         price_per_hour=1.0,
     )
@@ -69,6 +70,11 @@ def test_asking_again_gets_the_same_lease() -> None:
 @pytest.mark.parametrize(
     ("build", "complaint"),
     [
+        (lambda: (a_desk(), a_request(request_id=""), HOME.node_id), "too long, or not plain text"),
+        (lambda: (a_desk(), a_request(relay_token="two\nlines"), HOME.node_id), "too long, or not plain text"),
+        (lambda: (a_desk(), a_request(term_s=-1.0), HOME.node_id), "a term of -1 s"),
+        (lambda: (a_desk(), a_request(parent_url="http://home/other/web/"), HOME.node_id), "does not end in"),
+        (lambda: (a_desk(), a_request(parent_url=f"http://a@b{PARENT_URL[11:]}"), HOME.node_id), "nothing more"),
         (lambda: (a_desk(), a_request(customer=OTHER.node_id), HOME.node_id), "another customer"),
         (lambda: (a_desk(), a_request(app=an_app(owner=OTHER.node_id)), HOME.node_id), "not signed by its owner"),
         (lambda: (a_desk(), a_request(service="nope"), HOME.node_id), "no service"),
@@ -123,7 +129,7 @@ def test_releasing_the_last_lease_ends_the_copy_and_sends_its_users_to_the_paren
     desk = a_desk()
     lease = granted(desk, a_request())
     effects = desk.release(lease.lease_id, HOME.node_id, "no users")
-    assert EndCopy(lease.service, "http://home/pulse/web/", "released: no users") in effects
+    assert EndCopy(lease.service, PARENT_URL, "released: no users") in effects
     assert desk.all_held() == []
 
 
@@ -189,3 +195,34 @@ def test_a_desk_made_again_from_what_it_held_holds_the_same() -> None:
     again = Desk(SITE.node_id, Policy(provider=ProviderId(SITE.node_id)), desk.all_held())
     held, _ = again.poll(lease.lease_id, HOME.node_id, renew=False, now=1.0)
     assert held.lease == lease
+
+
+def test_a_copy_whose_lease_ran_out_while_its_site_was_down_gets_the_time_to_be_used() -> None:
+    desk = a_desk()
+    granted(desk, a_request())
+    again = Desk(SITE.node_id, Policy(provider=ProviderId(SITE.node_id)), desk.all_held(), now=1000.0)
+    assert not [effect for effect in again.wake(1000.0) if isinstance(effect, EndCopy)]
+    assert again.all_held()[0].state is State.GRACE
+    assert not [effect for effect in again.wake(1000.0 + IDLE_BEFORE_RETIRE_S) if isinstance(effect, EndCopy)]
+    assert [effect for effect in again.wake(1001.0 + IDLE_BEFORE_RETIRE_S) if isinstance(effect, EndCopy)]
+
+
+def test_a_copy_that_cannot_be_run_loses_all_its_leases() -> None:
+    desk = a_desk()
+    lease = granted(desk, a_request())
+    granted(desk, a_request(customer=OTHER.node_id))
+    effects = desk.give_up(lease.service, "the code is gone")
+    assert [type(effect) for effect in effects] == [LeaseChanged, LeaseChanged, EndCopy]
+    with pytest.raises(NoSuchLease):
+        desk.poll(lease.lease_id, HOME.node_id, renew=False, now=1.0)
+
+
+def test_of_two_versions_of_an_app_the_older_is_not_run_beside_the_newer() -> None:
+    desk = a_desk()
+    code = msgspec.structs.replace(an_app().services[0], artifact=digest_of(b"newer code"))
+    newer = msgspec.structs.replace(an_app(), services=(code,), version=2)
+    granted(desk, a_request(app=newer))
+    with pytest.raises(RemoteError, match="a newer version of the app runs here"):
+        desk.consider(a_request(request_id="2"), HOME.node_id, NOBODY)
+    same_code = msgspec.structs.replace(newer, version=1)
+    assert desk.consider(a_request(app=same_code, request_id="3"), HOME.node_id, NOBODY).service == code

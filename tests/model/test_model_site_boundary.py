@@ -75,7 +75,7 @@ def test_a_gateway_is_a_scheme_a_host_and_perhaps_a_port(gateway: str) -> None:
     ],
 )
 def test_any_other_gateway_is_refused(gateway: str) -> None:
-    with pytest.raises(RemoteError, match="not http|not a port|not a host|not the address"):
+    with pytest.raises(RemoteError, match=r"not http|not a port|not a host|not the address"):
         opened(gateway=gateway)
 
 
@@ -114,7 +114,7 @@ def test_an_origin_that_passes_can_stand_in_a_header(text: str) -> None:
     ],
 )
 def test_an_endpoint_needs_a_host_and_a_port(field: str, endpoint: Endpoint) -> None:
-    with pytest.raises(RemoteError, match="not a port|not a host|not the address"):
+    with pytest.raises(RemoteError, match=r"not a port|not a host|not the address"):
         opened(**{field: endpoint})
 
 

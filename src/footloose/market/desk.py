@@ -11,14 +11,13 @@ from enum import Enum
 
 import msgspec
 
-from footloose.core.codec import open_signed
 from footloose.core.errors import RemoteError
 from footloose.core.identity import NodeId, short
 from footloose.core.limits import IDLE_BEFORE_RETIRE_S, LEASE_GRACE_S, LEASE_TERM_S, LEASES_PER_SITE
 from footloose.core.table import TransitionTable
-from footloose.model.app import App, Service, ServiceId
+from footloose.model.app import App, Service, ServiceId, open_app
 from footloose.model.site import ProviderId
-from footloose.model.terms import Lease, LeaseRequest
+from footloose.model.terms import Lease, LeaseRequest, check_request
 
 
 class State(Enum):
@@ -105,15 +104,22 @@ NOTICE_S = 10.0
 """How long a customer has to fetch its users back once the site has given notice."""
 
 
-class Desk:
-    """All leases this site holds as a provider."""
+class NoSuchLease(RemoteError):
+    """The caller has no such lease here, or has it no more."""
 
-    def __init__(self, node: NodeId, policy: Policy, held: Iterable[Held] = ()) -> None:
+
+class Desk:
+    """All leases this site holds as a provider. ``held`` are those from before a restart, at ``now``.
+
+    While the site was down nobody could use its copies, so the restart counts as their last use.
+    """
+
+    def __init__(self, node: NodeId, policy: Policy, held: Iterable[Held] = (), now: float = 0.0) -> None:
         self.node = node
         self.policy = policy
         self.draining: str | None = None
         self._held: dict[str, Held] = {one.lease.lease_id: one for one in held if one.state is not State.ENDED}
-        self._last_user_at: dict[ServiceId, float] = {}
+        self._last_user_at: dict[ServiceId, float] = {one.lease.service: now for one in self._held.values()}
 
     def leases_of(self, service: ServiceId) -> list[Held]:
         """The leases a copy runs under, oldest first."""
@@ -134,15 +140,17 @@ class Desk:
         where = f"lease request of {short(caller)}"
         if request.customer != caller:
             raise RemoteError("made for another customer than the one who signed it", where=where)
-        app = open_signed(request.app, App, where=f"{where}: app")
-        if app.owner != request.app.signer:
-            raise RemoteError("the app is not signed by its owner", where=where)
+        app = open_app(request.app, f"{where}: app")
         service = app.service(request.service)
         if service is None:
             raise RemoteError(f"the app has no service {request.service[:60]!r}", where=where)
+        check_request(request, app.service_id(service), where)
         self._check_policy(request, caller, app, service, where)
         if caller in own_copies:
             raise RemoteError("this site leases that service from the asker already", where=where)
+        for held in self.leases_of(app.service_id(service)):
+            if held.app.version > app.version and held.app.service(service.name) != service:
+                raise RemoteError("a newer version of the app runs here", where=where, fix="deploy the app again")
         return Accepted(app, service, app.service_id(service))
 
     def _check_policy(self, request: LeaseRequest, caller: NodeId, app: App, service: Service, where: str) -> None:
@@ -188,7 +196,7 @@ class Desk:
         return lease, [LeaseChanged(held)]
 
     def poll(self, lease_id: str, caller: NodeId, *, renew: bool, now: float) -> tuple[Held, list[DeskEffect]]:
-        """How a lease stands, with another term if asked for. Raises :class:`RemoteError` if there is no such lease."""
+        """How a lease stands, with another term if asked for. Raises :class:`NoSuchLease`."""
         held = self._of(lease_id, caller)
         if not renew or not TABLE.allows(held.state, Step.RENEWED):
             return held, []
@@ -198,8 +206,12 @@ class Desk:
         return held, [LeaseChanged(held)]
 
     def release(self, lease_id: str, caller: NodeId, reason: str) -> list[DeskEffect]:
-        """The customer ends its lease. Raises :class:`RemoteError` if there is no such lease."""
+        """The customer ends its lease. Raises :class:`NoSuchLease`."""
         return self._end(self._of(lease_id, caller), f"released: {reason}")
+
+    def give_up(self, service: ServiceId, reason: str) -> list[DeskEffect]:
+        """End all leases of a copy that cannot be run."""
+        return [effect for held in self.leases_of(service) for effect in self._end(held, reason)]
 
     def drain(self, reason: str, now: float) -> list[DeskEffect]:
         """Give notice of all leases and take no new ones."""
@@ -259,7 +271,7 @@ class Desk:
     def _of(self, lease_id: str, caller: NodeId) -> Held:
         held = self._held.get(lease_id)
         if held is None or held.lease.customer != caller:
-            raise RemoteError("no such lease", where=f"lease {lease_id[:40]}", fix="ask for a new one")
+            raise NoSuchLease("no such lease", where=f"lease {lease_id[:40]}", fix="ask for a new one")
         return held
 
     def _put(self, held: Held) -> Held:

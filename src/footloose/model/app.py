@@ -1,19 +1,37 @@
 """Apps and services as their owner describes them (a Compose file with ``x-footloose``), in immutable types."""
 
+import re
 from enum import Enum
 from typing import NewType
 
 import msgspec
 
-from footloose.core.digest import Digest
+from footloose.core.codec import Signed, encode, open_signed
+from footloose.core.digest import Digest, parse_digest
+from footloose.core.errors import LimitExceeded, RemoteError
 from footloose.core.identity import NodeId, short
-from footloose.core.limits import GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES, GUEST_TIME_MS
+from footloose.core.limits import (
+    APP_BYTES,
+    GUEST_MEMORY_BYTES,
+    GUEST_MEMORY_CEILING_BYTES,
+    GUEST_OUTPUT_BYTES,
+    GUEST_OUTPUT_CEILING_BYTES,
+    GUEST_TIME_CEILING_MS,
+    GUEST_TIME_MS,
+    SERVICES_PER_APP,
+)
+from footloose.core.printable import printable
 
 AppId = NewType("AppId", str)
 """An app wherever it runs: its name, a hyphen, and the first characters of its owner's key."""
 
 ServiceId = NewType("ServiceId", str)
 """A service wherever it runs: the app id, a slash, and the service's name. Also its path at every gateway."""
+
+
+_APP_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}\Z")
+_SERVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 class GuestKind(Enum):
@@ -78,7 +96,10 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An app as its owner intends it; signed by the owner and shown to every site asked to run it."""
+    """An app as its owner intends it; signed by the owner and shown to every site asked to run it.
+
+    ``version`` grows each time the owner deploys it: of two, the one with the greater is meant.
+    """
 
     name: str
     owner: NodeId
@@ -97,3 +118,52 @@ class App(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def service(self, name: str) -> Service | None:
         """The service called ``name``, if there is one."""
         return next((service for service in self.services if service.name == name), None)
+
+
+def open_app(envelope: Signed, where: str = "app") -> App:
+    """The app inside, once it is seen to be its owner's and one that can run.
+
+    Raises :class:`RemoteError` as :func:`check_app` does, and if its owner did not sign it.
+    """
+    app = open_signed(envelope, App, where=where)
+    if app.owner != envelope.signer:
+        raise RemoteError("the app is not signed by its owner", where=where)
+    check_app(app, where)
+    return app
+
+
+def check_app(app: App, where: str = "app") -> None:
+    """Raises :class:`RemoteError` unless the app is within the bounds that app files have.
+
+    An app need not have come from a file of ours: names become parts of URLs, and limits what a guest is held to.
+    """
+    if app.version < 1:
+        raise RemoteError(f"{app.version} is not a version", where=where)
+    if not _APP_NAME.match(app.name):
+        raise RemoteError(f"{printable(app.name, 60)!r} is not a name for an app", where=where)
+    if len(encode(app)) > APP_BYTES:
+        raise LimitExceeded(f"more than the {APP_BYTES} bytes an app may have", where=where)
+    names = [service.name for service in app.services]
+    if not 1 <= len(set(names)) == len(names) <= SERVICES_PER_APP:
+        raise RemoteError(f"not 1 to {SERVICES_PER_APP} services, each with a name of its own", where=where)
+    for service in app.services:
+        _check_service(service, f"{where}: service {printable(service.name, 60)}")
+
+
+def _check_service(service: Service, where: str) -> None:
+    if not _SERVICE_NAME.match(service.name):
+        raise RemoteError("this is not a name for a service", where=where)
+    parse_digest(service.artifact)
+    limits = service.limits
+    for what, value, most in (
+        ("memory in bytes", limits.memory_bytes, GUEST_MEMORY_CEILING_BYTES),
+        ("time in ms", limits.time_ms, GUEST_TIME_CEILING_MS),
+        ("output in bytes", limits.output_bytes, GUEST_OUTPUT_CEILING_BYTES),
+    ):
+        if not 0 < value <= most:
+            raise LimitExceeded(
+                f"a limit of {value:g} for {what}, where more than 0 and at most {most:g} is", where=where
+            )
+    for name, value in service.environment:
+        if not _VARIABLE.match(name) or "\0" in value:
+            raise RemoteError(f"{printable(name, 60)!r} is not a variable a guest can be given", where=where)

@@ -4,9 +4,13 @@ import msgspec
 
 from footloose.core.codec import Signed
 from footloose.core.digest import Digest
-from footloose.core.identity import NodeId
+from footloose.core.errors import RemoteError
+from footloose.core.identity import NodeId, public_key_of
+from footloose.core.limits import CLOCK_SKEW_S, LEASE_TERM_S, TERMS_TEXT_CHARS
+from footloose.core.printable import printable
 from footloose.model.app import ServiceId
-from footloose.model.network import Observation
+from footloose.model.network import Observation, prefix_of
+from footloose.model.site import check_origin
 
 
 class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,3 +94,49 @@ class ProbeAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The round trip measured, None if the address did not answer."""
 
     rtt_ms: float | None
+
+
+def check_request(request: LeaseRequest, service: ServiceId, where: str) -> None:
+    """Raises :class:`RemoteError` unless what the customer made up itself is such as can be worked with."""
+    for text in (request.request_id, request.relay_token):
+        if not 1 <= len(text) <= TERMS_TEXT_CHARS or not (text.isascii() and text.isprintable()):
+            raise RemoteError(f"{printable(text, 60)!r} is too long, or not plain text", where=where)
+    if request.term_s <= 0:
+        raise RemoteError(f"a term of {request.term_s:g} s", where=where)
+    check_service_url(request.parent_url, service, where)
+
+
+def check_service_url(url: str, service: ServiceId, where: str) -> None:
+    """Raises :class:`RemoteError` unless ``url`` is ``service`` at some gateway: users are sent there."""
+    origin = url.removesuffix(f"/{service}/")
+    if origin == url:
+        raise RemoteError(f"{printable(url, 60)!r} does not end in /{service}/", where=where)
+    check_origin(origin, where)
+
+
+def check_lease(lease: Lease, request: LeaseRequest, service: ServiceId, now: float, where: str) -> None:
+    """Raises :class:`RemoteError` unless ``lease`` is what ``request`` asked for: it decides where users are sent."""
+    if (lease.customer, lease.service) != (request.customer, service):
+        raise RemoteError("the lease is not the one asked for", where=where)
+    if lease.ends_at <= now:
+        raise RemoteError("the lease has run out already", where=where, fix="set the clocks")
+    if lease.ends_at > now + LEASE_TERM_S + CLOCK_SKEW_S or not 0 < lease.ends_at - lease.starts_at <= request.term_s:
+        raise RemoteError("the lease is for longer than was asked", where=where, fix="set the clocks")
+    if lease.price_per_hour > request.price_per_hour:
+        raise RemoteError(f"the lease costs {lease.price_per_hour:g} an hour, more than was offered", where=where)
+    if not 1 <= len(lease.lease_id) <= TERMS_TEXT_CHARS or not lease.lease_id.isalnum():
+        raise RemoteError("its id is not letters and digits", where=where)
+    check_service_url(lease.url, service, where)
+
+
+def check_reading(observations: tuple[Observation, ...], service: ServiceId, where: str) -> None:
+    """Raises :class:`RemoteError` unless all was seen at ``service`` and can have been seen."""
+    for seen in observations:
+        if seen.service != service:
+            raise RemoteError(f"tells of another service, {printable(seen.service, 60)!r}", where=where)
+        if seen.prefix != prefix_of(seen.address):
+            raise RemoteError(f"{printable(seen.address, 60)!r} is not in {printable(seen.prefix, 60)!r}", where=where)
+        if min(seen.requests, seen.errors, seen.open_websockets, seen.rtt_ms or 0.0) < 0:
+            raise RemoteError("counts below nothing", where=where)
+        if seen.site is not None:
+            public_key_of(seen.site)

@@ -2,9 +2,8 @@
 
 import msgspec
 
-from footloose.core.codec import Signed, encode, open_signed
-from footloose.core.errors import RemoteError
-from footloose.model.app import App, AppId
+from footloose.core.codec import Signed, encode
+from footloose.model.app import App, AppId, open_app
 from footloose.state.database import Database
 from footloose.state.rows import stored
 
@@ -26,11 +25,10 @@ class AppStore:
     def put(self, signed: Signed, now: float) -> App:
         """Keep an app, in place of an earlier version of it. On the disk when this returns.
 
-        Raises :class:`RemoteError` if its owner did not sign it, :class:`LocalError` if it cannot be written.
+        Raises :class:`RemoteError` if its owner did not sign it or it is none that can run, :class:`LocalError` if it
+        cannot be written.
         """
-        app = open_signed(signed, App, where="app")
-        if app.owner != signed.signer:
-            raise RemoteError("not signed by its owner", where=f"app {app.app_id}")
+        app = open_app(signed)
         with self._database.promise() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO apps (app_id, deployed_at, signed) VALUES (?, ?, ?)",

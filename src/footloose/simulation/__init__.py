@@ -1,0 +1,4 @@
+"""The same protocols in virtual time: seeded, replayable, under faults.
+
+Start at :mod:`footloose.simulation.engine`.
+"""

@@ -7,7 +7,6 @@ from http import HTTPStatus
 
 import msgspec
 from aiohttp import web
-from footloose.node.workers import Workers
 
 from footloose import __version__
 from footloose.core.codec import decode, encode
@@ -21,6 +20,7 @@ from footloose.model.view import View
 from footloose.node.events import Feed, as_event
 from footloose.node.host import Host
 from footloose.node.profile import Profile
+from footloose.node.workers import Workers
 from footloose.orchestrator.loop import Loop
 from footloose.orchestrator.messages import Event, MoveWanted, SiteAvoided
 from footloose.state.directory import StateDirectory
@@ -170,7 +170,7 @@ class AdminApi:
             decision
             for service in self._services_of(request.match_info["app"])
             if named in (None, service, service.split("/")[-1])
-            for decision in self._state.decisions.recent(service, limit)
+            for decision in reversed(self._state.decisions.recent(service, limit))  # those of one moment in order
         ]
         return _json(sorted(decisions, key=lambda one: one.at)[-limit:])
 

@@ -164,6 +164,6 @@ def _check_service(service: Service, where: str) -> None:
             raise LimitExceeded(
                 f"a limit of {value:g} for {what}, where more than 0 and at most {most:g} is", where=where
             )
-    for name, value in service.environment:
-        if not _VARIABLE.match(name) or "\0" in value:
+    for name, text in service.environment:
+        if not _VARIABLE.match(name) or "\0" in text:
             raise RemoteError(f"{printable(name, 60)!r} is not a variable a guest can be given", where=where)

@@ -136,9 +136,9 @@ class Errands:
         try:
             record = await self.site_record(errand.endpoint, errand.node)
         except FootlooseError as error:
-            self._tell(SiteIdentified(errand.endpoint, None, str(error)))
+            self._tell(SiteIdentified(errand.endpoint, None, str(error), errand.node))
         else:
-            self._tell(SiteIdentified(errand.endpoint, record))
+            self._tell(SiteIdentified(errand.endpoint, record, claimed=errand.node))
 
     async def site_record(self, endpoint: Endpoint, node: NodeId | None) -> SiteRecord:
         """What the site at ``endpoint`` says of itself. Raises :class:`RemoteError` if it is not genuine."""

@@ -15,6 +15,7 @@ from footloose.core.limits import (
     REDISCOVER_S,
     REFUSAL_MEMORY_S,
     SETTLE_S,
+    SITES_KNOWN,
 )
 from footloose.migration.switch import (
     LeaseAnswered,
@@ -52,7 +53,7 @@ from footloose.orchestrator.messages import (
     Trace,
     UsersObserved,
 )
-from footloose.orchestrator.problem import problem_of, why_excluded
+from footloose.orchestrator.problem import origin_rtt_ms, problem_of, rtts_to, why_excluded
 from footloose.placement.interface import Choice, Placement, Placer
 from footloose.topology.tree import RouteTree
 
@@ -74,7 +75,7 @@ class Loop:
         self.located: dict[Prefix, Located] = {}
         self._placer = placer
         self._node_at: dict[Endpoint, NodeId] = {}
-        self._identifying: dict[Endpoint, list[SiteSighted]] = {}
+        self._identifying: dict[tuple[Endpoint, NodeId | None], list[SiteSighted]] = {}
         self._avoided: set[NodeId] = set()
         self._housekeeping_at = now + HOUSEKEEPING_S
         self._effects: list[Effect] = []
@@ -136,6 +137,11 @@ class Loop:
     # Start and stop of services at this site
 
     def _start(self, event: ServiceStarted, now: float) -> None:
+        known = self.services.get(event.service)
+        if known is not None and known.spec == event.spec:
+            known.app, known.parent = event.app, event.parent  # goes on for another customer
+            self._choose(known, now)
+            return
         running = Running(event.service, event.spec, event.app, event.parent)
         self.services[event.service] = running
         for lease in event.leases:
@@ -147,6 +153,7 @@ class Loop:
             return
         for site in list(running.copies):
             self._retire(running, site, event.reason, now)
+            self._effects.append(CopyEnded(running.service, site, event.reason))
         del self.services[event.service]
 
     # Observe users
@@ -160,14 +167,17 @@ class Loop:
             site = seen.site or reporter
             new = seen.prefix not in running.users
             running.user(seen, site, now).see(seen, site, now)
-            running.requests_at[site] = running.requests_at.get(site, 0) + seen.requests
+            if site in (self.here, reporter):
+                running.requests_at[site] = running.requests_at.get(site, 0) + seen.requests
             if new:
                 inputs = {"address": seen.address, "rtt_ms": seen.rtt_ms, "at": site}
                 self._note(running.service, "observe", seen.prefix, "new users", "first seen", inputs, now)
-            if reporter == self.here and running.spec.follow_users:
+            if reporter != self.here:
+                continue
+            if running.spec.follow_users:
                 self._locate(seen)
-                if new:
-                    touched[running.service] = running
+            if new or (running.pinned is not None and seen.prefix not in running.placement.assignment):
+                touched[running.service] = running
         for running in touched.values():
             self._choose(running, now)
 
@@ -211,21 +221,37 @@ class Loop:
         place = self.located.get(event.prefix)
         if place is None or sighting.node == self.here:
             return
-        node = sighting.node or self._node_at.get(sighting.api)
-        if node is not None and node in self.sites:
+        node = self._known_at(sighting, now)
+        if node is not None:
             self._nominate(place, node, sighting, now)
             return
-        waiting = self._identifying.setdefault(sighting.api, [])
+        # A claim to be at an address is unproven, and must not hide who else may be there.
+        claim = (sighting.api, sighting.node)
+        waiting = self._identifying.setdefault(claim, [])
         if not waiting:
-            self._effects.append(Identify(sighting.api, sighting.node))
+            self._effects.append(Identify(*claim))
         waiting.append(event)
-        place.identifying.add(sighting.api)
+        place.identifying.add(claim)
+
+    def _known_at(self, sighting: Sighting, now: float) -> NodeId | None:
+        """Who is sighted, if its record is known, good still, and was shown at that address."""
+        node = self._node_at.get(sighting.api)
+        if node is None or sighting.node not in (None, node):
+            return None
+        record = self.sites.get(node)
+        return node if record is not None and record.expires_at > now else None
+
+    def knows(self, endpoint: Endpoint, now: float) -> bool:
+        """Whether the site at ``endpoint`` has shown a record that is good still."""
+        record = self.sites.get(self._node_at[endpoint]) if endpoint in self._node_at else None
+        return record is not None and record.expires_at > now
 
     def _identified(self, event: SiteIdentified, now: float) -> None:
-        waiting = self._identifying.pop(event.endpoint, [])
+        claim = (event.endpoint, event.claimed)
+        waiting = self._identifying.pop(claim, [])
         for sighted in waiting:
             if (place := self.located.get(sighted.prefix)) is not None:
-                place.identifying.discard(event.endpoint)
+                place.identifying.discard(claim)
         record = event.record
         if record is None:
             for sighted in waiting:
@@ -235,11 +261,23 @@ class Loop:
             return
         if record.node == self.here:
             return
-        self._node_at[event.endpoint] = record.node
-        self.sites[record.node] = record
+        self._meet(event.endpoint, record)
         for sighted in waiting:
             if (place := self.located.get(sighted.prefix)) is not None:
                 self._nominate(place, record.node, sighted.sighting, now)
+
+    def _meet(self, endpoint: Endpoint, record: SiteRecord) -> None:
+        """Remember a site, at the cost of the one met longest ago that is of no use now."""
+        self._node_at.pop(endpoint, None)
+        self._node_at[endpoint] = record.node
+        self.sites[record.node] = record
+        if len(self.sites) > SITES_KNOWN:
+            used = {site for running in self.services.values() for site in running.copies}
+            used |= {site for place in self.located.values() for site in place.sightings}
+            unused = next((site for site in self.sites if site not in used), record.node)
+            del self.sites[unused]
+        if len(self._node_at) > 2 * SITES_KNOWN:
+            del self._node_at[next(iter(self._node_at))]
 
     def _discovered(self, event: DiscoveryFinished, now: float) -> None:
         place = self.located.get(event.prefix)
@@ -261,7 +299,7 @@ class Loop:
         known = place.sightings.get(node)
         if known is None:
             reason = f"found by {sighting.source.value}" + (f" at router {sighting.router}" if sighting.router else "")
-            inputs = {"rtt_to_router_ms": sighting.rtt_ms, "api": str(sighting.api)}
+            inputs = {"site": node, "found_by": sighting.source.value, "rtt_to_router_ms": sighting.rtt_ms}
             self._note_all(place.prefix, "discover", self._name(node), reason, inputs, now)
         if known is None or (known.rtt_ms is None and sighting.rtt_ms is not None):
             place.sightings[node] = sighting
@@ -295,22 +333,35 @@ class Loop:
                 self._choose(running, now)
 
     def _choose(self, running: Running, now: float) -> None:
-        if not running.spec.follow_users:
+        placement = self._placement(running, now)
+        if placement is None:
             return
-        if running.pinned is None:
-            paths = {prefix: self.tree.path(prefix) for prefix in running.users if prefix in self.located}
-            problem = problem_of(running, self.located, paths, self._usable_sites(), self.here, now)
-            if problem is None:
-                return
-            placement = self._placer(running.spec.placement).place(problem)
-        else:
-            placement = self._pinned_placement(running, running.pinned)
         before = running.placement
         running.placement = placement
         self._note_choices(running, before, now)
         for choice in placement.choices:
             self._agree(running, choice, now)
         self._redirect(running, now)
+        self._gather(running, now)
+
+    def _placement(self, running: Running, now: float) -> Placement | None:
+        """Where users should be served, None while that cannot be said."""
+        if running.pinned is not None:
+            return self._pinned_placement(running, running.pinned)
+        if not running.spec.follow_users:
+            return Placement((), {})
+        paths = {prefix: self.tree.path(prefix) for prefix in running.users if prefix in self.located}
+        problem = problem_of(running, self.located, paths, self._usable_sites(), self.here, now)
+        if problem is None:
+            return None
+        try:
+            return self._placer(running.spec.placement).place(problem)
+        except Exception as error:  # noqa: BLE001 - a placer is a plug-in: however it fails, the service runs on
+            reason = f"placer {running.spec.placement!r}: {error}"
+            if reason != running.placer_failure:
+                running.placer_failure = reason
+                self._note(running.service, "choose", "", "all stay where they are", reason, {}, now)
+            return None
 
     def _usable_sites(self) -> dict[NodeId, SiteRecord]:
         return {node: record for node, record in self.sites.items() if node not in self._avoided}
@@ -421,14 +472,27 @@ class Loop:
         self._effects.append(SetRedirects(running.service, running.redirects))
         for one in redirects:
             if before.get(one.prefix) != one.url:
-                site = running.placement.assignment[one.prefix]
-                reason = f"{self._name(site)} serves and is nearer"
-                self._note(running.service, "redirect", one.prefix, one.url, reason, {"until": one.until}, now)
+                self._note_redirect(running, one, now)
+
+    def _note_redirect(self, running: Running, redirect: Redirect, now: float) -> None:
+        site, prefix = running.placement.assignment[redirect.prefix], redirect.prefix
+        inputs: dict[str, Any] = {"site": site, "until": redirect.until}
+        user, place = running.users.get(prefix), self.located.get(prefix)
+        reason = f"{self._name(site)} serves and is nearer"
+        if user is not None and place is not None:
+            here_ms = origin_rtt_ms(user, place, self.here)
+            there_ms = rtts_to(place, here_ms, now).get(site)
+            inputs |= {"rtt_ms": there_ms, "rtt_here_ms": here_ms}
+            if here_ms is not None and there_ms is not None:
+                reason += f": {there_ms:.1f} ms instead of {here_ms:.1f} ms"
+        self._note(running.service, "redirect", prefix, redirect.url, reason, inputs, now)
 
     # And round again: sites that appeared, users that left, copies that idle
 
     def _look_again(self, now: float) -> None:
         for running in self.services.values():
+            if running.pinned is not None:
+                self._choose(running, now)
             for prefix in running.forget_users(now):
                 self._note(running.service, "observe", prefix, "users left", "not seen any more", {}, now)
         wanted = {prefix for running in self.services.values() for prefix in running.users}
@@ -471,6 +535,15 @@ class Loop:
         outcome = "left to the loop" if event.site is None else f"all users to {self._name(event.site)}"
         self._note(running.service, "choose", event.site or "", outcome, "asked for by hand", {}, now)
         self._choose(running, now)
+
+    def _gather(self, running: Running, now: float) -> None:
+        """Give up all other copies once the one asked for by hand serves: nothing else fetches their users back."""
+        target = running.pinned
+        there = running.copies.get(target) if target is not None else None
+        if target is None or not (target == self.here or (there is not None and there.state is State.SERVING)):
+            return
+        for site in [one for one in running.copies if one != target]:
+            self._retire(running, site, f"all users were moved to {self._name(target)} by hand", now)
 
     def _avoid(self, event: SiteAvoided, now: float) -> None:
         site = event.site

@@ -69,7 +69,7 @@ class Located:
     settle_at: float | None = None
     look_again_s: float = LOOK_AGAIN_FIRST_S
     sightings: dict[NodeId, Sighting] = field(default_factory=dict)
-    identifying: set[Endpoint] = field(default_factory=set)
+    identifying: set[tuple[Endpoint, NodeId | None]] = field(default_factory=set)
     measuring: set[NodeId] = field(default_factory=set)
     rtt_ms: dict[NodeId, float] = field(default_factory=dict)
     _settled: bool = False
@@ -101,6 +101,7 @@ class Running:
     busy_at: dict[NodeId, float] = field(default_factory=dict)
     requests_at: dict[NodeId, int] = field(default_factory=dict)
     pinned: NodeId | None = None
+    placer_failure: str | None = None
 
     def user(self, seen: Observation, site: NodeId, now: float) -> User:
         """The user record of an observation, made if need be; the longest unseen makes room."""

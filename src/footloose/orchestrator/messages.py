@@ -66,11 +66,12 @@ class DiscoveryFinished(msgspec.Struct, frozen=True):
 
 
 class SiteIdentified(msgspec.Struct, frozen=True):
-    """Event: the site at ``endpoint`` said who it is, or (``record`` None) why not."""
+    """Event: the site at ``endpoint`` said who it is, or (``record`` None) why not; ``claimed`` is who it had to be."""
 
     endpoint: Endpoint
     record: SiteRecord | None
     reason: str = ""
+    claimed: NodeId | None = None
 
 
 class RttMeasured(msgspec.Struct, frozen=True):

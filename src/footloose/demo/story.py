@@ -3,23 +3,61 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from statistics import fmean, median
+from urllib.parse import urlsplit
 
+from footloose.core.identity import NodeId
 from footloose.demo.user import Failed, Happening, Moved, Page, Sample
 from footloose.model.decision import Decision
-from footloose.testbed.sites import Place
+from footloose.model.network import prefix_of
 
 SETTLED_SAMPLES = 12
 """Round trips a user must have had from its nearest site, one after another, to count as settled."""
+NOW_SAMPLES = 5
+"""Of so many round trips the middle one is what a user has now: this machine may be late for any one of them."""
+HISTORY = 256
+"""Figures kept of each user's round trips; when there are more, each two become one."""
+BEGINNING = 24
+"""The first round trips, which are kept as they are."""
+DECISIONS = 500
 
 
-class Distances(Protocol):
-    """Knows the round trips of the network as it was built."""
+class History:
+    """Round trips from the first to the last, however long it takes: the beginning in full, the rest condensed."""
 
-    def rtt_ms(self, a: str, b: str) -> float:
-        """Between two hosts, in milliseconds."""
-        ...
+    def __init__(self) -> None:
+        self._beginning: list[float] = []
+        self._figures: list[float] = []
+        self._per_figure = 1
+        self._waiting: list[float] = []
+
+    def add(self, rtt_ms: float) -> None:
+        """One more."""
+        if len(self._beginning) < BEGINNING:
+            self._beginning.append(rtt_ms)
+            return
+        self._waiting.append(rtt_ms)
+        if len(self._waiting) < self._per_figure:
+            return
+        self._figures.append(fmean(self._waiting))
+        self._waiting.clear()
+        if len(self._figures) > HISTORY:
+            self._figures = [fmean(self._figures[at : at + 2]) for at in range(0, len(self._figures), 2)]
+            self._per_figure *= 2
+
+    def in_parts(self, parts: int) -> list[float]:
+        """At most so many figures: a half for the beginning, a half for all since then."""
+        since = _in_parts(self._figures, parts // 2)
+        return [*_in_parts(self._beginning, parts - len(since)), *since]
+
+
+def _in_parts(figures: Sequence[float], parts: int) -> list[float]:
+    """The middle figure of each of at most so many equal parts."""
+    parts = min(parts, len(figures))
+    bounds = [part * len(figures) // parts for part in range(parts + 1)] if parts else []
+    return [median(figures[start:end]) for start, end in pairwise(bounds)]
 
 
 class UserStory:
@@ -32,12 +70,12 @@ class UserStory:
         self.home_rtt_ms = home_rtt_ms
         self.site = ""
         self.first_rtt_ms: float | None = None
-        self.rtt_ms: float | None = None
         self.moved_after_s: float | None = None
         self.moves = 0
         self.pages = 0
         self.errors: list[str] = []
-        self.recent_ms: deque[float] = deque(maxlen=40)
+        self.history = History()
+        self._recent_ms: deque[float] = deque(maxlen=NOW_SAMPLES)
         self._started_at: float | None = None
         self._at_nearest = 0
 
@@ -46,12 +84,20 @@ class UserStory:
         """Whether it has been at its nearest site for a while."""
         return self._at_nearest >= SETTLED_SAMPLES
 
+    @property
+    def rtt_ms(self) -> float | None:
+        """What it has now, from the site that serves it now; None before the first round trip."""
+        return median(self._recent_ms) if self._recent_ms else None
+
     def sampled(self, rtt_ms: float, site: str, at: float) -> None:
         """A round trip to ``site``."""
         if self.first_rtt_ms is None:
             self.first_rtt_ms, self._started_at = rtt_ms, at
-        self.rtt_ms, self.site = rtt_ms, site
-        self.recent_ms.append(rtt_ms)
+        if site != self.site:
+            self._recent_ms.clear()
+        self.site = site
+        self._recent_ms.append(rtt_ms)
+        self.history.add(rtt_ms)
         self._at_nearest = self._at_nearest + 1 if site == self.nearest else 0
 
     def moved(self, at: float) -> None:
@@ -61,30 +107,47 @@ class UserStory:
             self.moved_after_s = at - self._started_at
 
 
-class Story:
-    """All users, and the decisions made about them."""
+class SiteStory:
+    """One site: what it is called and where it is; how the home came upon it, and how soon it had a copy there."""
 
-    def __init__(self, net: Distances, sites: Sequence[Place], users: Sequence[str], home: str) -> None:
-        self.users: dict[str, UserStory] = {}
-        self.decisions: deque[Decision] = deque(maxlen=200)
-        self.started_at = time.monotonic()
+    def __init__(self, name: str, node: NodeId, address: str) -> None:
+        self.name = name
+        self.node = node
+        self.address = address
+        self.found_by: str | None = None
+        self.copy: str | None = None
+
+
+class Story:
+    """All users, all sites, and the decisions the home made about them. The first of ``sites`` is the home."""
+
+    def __init__(self, sites: Sequence[SiteStory], users: Sequence[UserStory], addresses: Mapping[str, str]) -> None:
+        self.home, *self.providers = sites
+        self.users: dict[str, UserStory] = {user.name: user for user in users}
+        self.decisions: deque[Decision] = deque(maxlen=DECISIONS)
+        self.began_at = time.time()
         self.first_redirect_s: float | None = None
-        self._site_at = {site.address: site.name for site in sites}
+        self._began = time.monotonic()
+        self._site_at = {site.address: site for site in sites}
+        self._names: dict[str, str] = {site.node: site.name for site in sites}
+        self._names |= {prefix_of(addresses[user.name]): user.name for user in users}
         self._settled = asyncio.Event()
-        for user in users:
-            nearest = min((site.name for site in sites), key=lambda site: net.rtt_ms(user, site))
-            self.users[user] = UserStory(user, nearest, net.rtt_ms(user, nearest), net.rtt_ms(user, home))
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time since the app was set up."""
+        return time.monotonic() - self._began
 
     def happened(self, happening: Happening) -> None:
         """Something happened to a user."""
         user = self.users[happening.user]
         match happening:
             case Sample():
-                user.sampled(happening.rtt_ms, self._site_at.get(happening.host, happening.host), happening.at)
+                user.sampled(happening.rtt_ms, self.called(happening.host), happening.at)
             case Moved():
                 user.moved(happening.at)
                 if self.first_redirect_s is None:
-                    self.first_redirect_s = time.monotonic() - self.started_at
+                    self.first_redirect_s = self.elapsed_s
             case Page():
                 user.pages += 1
             case Failed():
@@ -93,12 +156,28 @@ class Story:
             self._settled.set()
 
     def decided(self, decision: Decision) -> None:
-        """The home site made a decision."""
+        """The home made a decision."""
         self.decisions.append(decision)
+        for site in self.providers:
+            if decision.inputs.get("site") == site.node and "found_by" in decision.inputs:
+                site.found_by = site.found_by or str(decision.inputs["found_by"])
+            if decision.subject == site.node and decision.step == "deploy" and "kind" in decision.inputs:
+                site.copy = f"{decision.inputs['kind']}, {decision.inputs['took_ms']:.0f} ms after it was asked"
 
-    async def until_settled(self, *, stay: bool) -> None:
-        """Wait until all users are at their nearest sites; for ever if ``stay``."""
-        await (asyncio.Event() if stay else self._settled).wait()
+    def called(self, text: str) -> str:
+        """What people call a user's prefix, a site's id, address or URL; anything else as it is."""
+        host = urlsplit(text).hostname if "//" in text else text
+        site = self._site_at.get(host or "")
+        return site.name if site is not None else self._names.get(text, text)
+
+    async def until_settled(self) -> None:
+        """Wait until all users have been at their nearest sites for a while."""
+        await self._settled.wait()
+
+    @property
+    def settled(self) -> int:
+        """How many users are at their nearest sites."""
+        return sum(user.settled for user in self.users.values())
 
     @property
     def errors(self) -> list[str]:
@@ -107,5 +186,5 @@ class Story:
 
     @property
     def good(self) -> bool:
-        """Whether every user ended at its nearest site and none saw an error."""
-        return all(user.settled for user in self.users.values()) and not self.errors
+        """Whether every user is at its nearest site and none saw an error."""
+        return self.settled == len(self.users) and not self.errors

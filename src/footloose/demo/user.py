@@ -3,6 +3,7 @@
 Run as a process on a user's host; prints one JSON line per thing that happens to it.
 """
 
+import argparse
 import asyncio
 import json
 import math
@@ -10,7 +11,7 @@ import random
 import signal
 import sys
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -21,6 +22,7 @@ PAGE_EVERY_S = 1.0
 PATIENCE_S = 5.0
 """How long a user waits for anything before calling it an error."""
 RETRY_S = 0.5
+_ECHO_BYTES = 4096
 
 
 class Sample(msgspec.Struct, frozen=True, tag=True):
@@ -178,15 +180,38 @@ def _host(url: str) -> str:
     return str(urlsplit(url).hostname)
 
 
-async def _main(name: str, url: str) -> None:
-    task = asyncio.current_task()
+async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Give back what is sent."""
+    with suppress(ConnectionError):
+        while data := await reader.read(_ECHO_BYTES):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def _use(given: argparse.Namespace) -> None:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None  # noqa: S101  we are in it
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    connector = aiohttp.TCPConnector(local_addr=(given.source, 0) if given.source else None)
     timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        with suppress(asyncio.CancelledError):
-            await User(name, url, session).run()
+    with suppress(asyncio.CancelledError):
+        async with AsyncExitStack() as stack:
+            if given.echo_port:
+                await stack.enter_async_context(await asyncio.start_server(_echo, given.source, given.echo_port))
+            session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+            await User(given.name, given.url, await stack.enter_async_context(session)).run()
+
+
+def main() -> None:
+    """Be a user until told to stop (SIGTERM)."""
+    parser = argparse.ArgumentParser(description="A user of the sample app.")
+    parser.add_argument("--from", dest="source", metavar="ADDRESS", help="connect from this address")
+    parser.add_argument("--echo-port", type=int, help="offer an echo there, to be measured by")
+    parser.add_argument("name")
+    parser.add_argument("url")
+    asyncio.run(_use(parser.parse_args()))
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1], sys.argv[2]))
+    main()

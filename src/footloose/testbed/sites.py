@@ -6,6 +6,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,10 +26,17 @@ STOP_TIMEOUT_S = 10.0
 
 
 class Place(Protocol):
-    """A host, real or only a loopback address."""
+    """A host, real or only a loopback address. ``address`` is where others reach it."""
 
-    name: str
-    address: str
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Where others reach it."""
+        ...
 
     def popen(self, command: Sequence[str], **options: object) -> "subprocess.Popen[bytes]":
         """Start a command there."""
@@ -41,6 +49,7 @@ class SiteOptions(msgspec.Struct, frozen=True):
     region: str = ""
     join: str | None = None
     resolver: str | None = None
+    gateway_port: int = GATEWAY_PORT
     extra: tuple[str, ...] = ()
 
 
@@ -54,6 +63,7 @@ class SiteProcess:
         self.log_path = state.with_suffix(".log")
         self.node: NodeId | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._reading = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -63,7 +73,7 @@ class SiteProcess:
     @property
     def url(self) -> str:
         """Where users come."""
-        port = "" if GATEWAY_PORT == 80 else f":{GATEWAY_PORT}"
+        port = "" if self.options.gateway_port == 80 else f":{self.options.gateway_port}"
         return f"http://{self.place.address}{port}/"
 
     @property
@@ -82,7 +92,8 @@ class SiteProcess:
         """Start the process; see :meth:`wait_ready`."""
         command = [sys.executable, "-m", "footloose", "node", "--json", "--name", self.name]
         command += ["--state", str(self.state), "--address", self.place.address]
-        command += ["--gateway-port", str(GATEWAY_PORT), "--api-port", str(API_PORT), "--dht-port", str(DHT_PORT)]
+        command += ["--gateway-port", str(self.options.gateway_port)]
+        command += ["--api-port", str(API_PORT), "--dht-port", str(DHT_PORT)]
         if self.options.region:
             command += ["--region", self.options.region]
         if self.options.join is not None:
@@ -90,13 +101,20 @@ class SiteProcess:
         if self.options.resolver is not None:
             command += ["--resolver", self.options.resolver]
         with self.log_path.open("ab") as log:
-            self._process = self.place.popen([*command, *self.options.extra], stdout=subprocess.PIPE, stderr=log)
+            # In a process group of its own: Ctrl-C at the terminal is for the owner, who then stops it.
+            self._process = self.place.popen(
+                [*command, *self.options.extra], stdout=subprocess.PIPE, stderr=log, process_group=0
+            )
         return self
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> Self:
-        """Wait until it serves. Raises :class:`LocalError` with what it said if it ends before."""
-        assert self._process is not None and self._process.stdout is not None  # noqa: S101  it was started
-        line = _line(self._process.stdout, timeout_s)
+        """Wait until it serves. Raises :class:`LocalError` with what it said if it ends before.
+
+        May be called from another thread than the rest: it returns soon after the site was stopped.
+        """
+        with self._reading:
+            stream = self._process.stdout if self._process is not None else None
+            line = _line(stream, timeout_s) if stream is not None else b""
         if not line:
             raise LocalError(f"the site did not start: {self.last_words()}", where=self.name)
         self.node = NodeId(json.loads(line)["node"])
@@ -106,10 +124,15 @@ class SiteProcess:
         """The end of its log."""
         return self.log_path.read_text(errors="replace")[-2000:].strip()
 
-    def stop(self) -> None:
-        """Ask it to end, and wait until it has."""
+    def ask_to_stop(self) -> None:
+        """Ask it to end."""
         if self._process is not None:
             self._process.terminate()
+
+    def stop(self) -> None:
+        """Ask it to end, and wait until it has."""
+        self.ask_to_stop()
+        if self._process is not None:
             self._reap()
 
     def kill(self) -> None:
@@ -125,9 +148,10 @@ class SiteProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-        self._process = None
+        process, self._process = self._process, None
+        with self._reading:
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 class Sites:
@@ -144,6 +168,8 @@ class Sites:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        for site in self._sites:
+            site.ask_to_stop()
         for site in self._sites:
             site.stop()
         if self._own is not None:

@@ -76,7 +76,7 @@ class Loopback:
 
     not_real: Sequence[str] = (
         *NOT_REAL,
-        "the home is told of the sites beforehand: they cannot be found on a path that has no hops",
+        "sites are told of each other beforehand: they cannot be found on a path that has no hops",
         "round trips are measured with an echo that each user offers: probes and the kernel would see no delay",
     )
 
@@ -101,12 +101,12 @@ class Loopback:
         return self._net.rtt_ms(a, b)
 
     def options(self, name: str, *, joins: bool, resolver: str | None) -> SiteOptions:  # noqa: ARG002  neither works here
-        """The home is told of all other sites, these of nobody."""
-        host = self._topology.host(name)
+        """All are told of all providers' sites."""
         extra = ["--bind", self._net.host(name).address, "--echo-port", str(_ECHO_PORT)]
-        for site in self._topology.with_role(Role.SITE) if host.role is Role.HOME else ():
-            extra += ["--site", f"{self._net.host(site.name).face}:{API_PORT}"]
-        return SiteOptions(host.region, gateway_port=_GATEWAY_PORT, extra=tuple(extra))
+        for site in self._topology.with_role(Role.SITE):
+            if site.name != name:
+                extra += ["--site", f"{self._net.host(site.name).face}:{API_PORT}"]
+        return SiteOptions(self._topology.host(name).region, gateway_port=_GATEWAY_PORT, extra=tuple(extra))
 
     def user(self, name: str, url: str) -> Sequence[str]:
         """The command that runs a user on a host, who starts at ``url``."""

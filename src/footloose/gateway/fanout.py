@@ -6,6 +6,7 @@ is sent to it is dropped; one that is slow has a bounded queue, and what does no
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -17,9 +18,9 @@ _DATAGRAM_BYTES = 256 * 1024
 _BURST = 64
 
 
-def socket_path(run_dir: Path, index: int) -> Path:
-    """Where worker ``index`` listens."""
-    return run_dir / f"topics-{index}.sock"
+def socket_name(index: int) -> str:
+    """What the socket of worker ``index`` is called in the run directory."""
+    return f"topics-{index}.sock"
 
 
 class Fanout:
@@ -28,11 +29,14 @@ class Fanout:
     def __init__(self, run_dir: Path, index: int, workers: int, received: Callable[[bytes], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._received = received
-        self._path = socket_path(run_dir, index)
+        self._path = run_dir / socket_name(index)
         self._path.unlink(missing_ok=True)  # left by a predecessor that was killed
+        # A socket's address holds 107 bytes; by way of the open directory, the directory's path may be longer.
+        self._directory = os.open(run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        near = Path(f"/proc/self/fd/{self._directory}")
         self._socket = _datagram_socket()
-        self._socket.bind(str(self._path))
-        self._siblings = [_Sibling(socket_path(run_dir, other)) for other in range(workers) if other != index]
+        self._socket.bind(str(near / socket_name(index)))
+        self._siblings = [_Sibling(near / socket_name(other)) for other in range(workers) if other != index]
         self._loop.add_reader(self._socket, self._readable)
 
     @property
@@ -52,6 +56,7 @@ class Fanout:
         self._path.unlink(missing_ok=True)
         for sibling in self._siblings:
             sibling.close()
+        os.close(self._directory)
 
     def _readable(self) -> None:
         for _ in range(_BURST):

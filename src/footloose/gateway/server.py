@@ -50,6 +50,7 @@ class Gateway:
         self._shared = Shared(config, clock, self._services, self._reporter, self._topics, self._lanes)
         # One worker of a site holds the links to parents: two would bring every publication twice.
         self._uplinks = Uplinks(self._shared, SystemRandom()) if config.index == 0 else None
+        self._closed = False
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -92,7 +93,10 @@ class Gateway:
                 await self._shared.emptied()
 
     async def close(self) -> None:
-        """Let go of everything at once."""
+        """Let go of everything at once. Closing twice does nothing more."""
+        if self._closed:
+            return
+        self._closed = True
         for server in self._servers:
             server.close()
         if self._sweeper is not None:

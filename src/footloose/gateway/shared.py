@@ -141,6 +141,6 @@ class Shared:
         done(outcome)
 
     def _note(self, served: Served, outcome: Outcome) -> None:
-        served.pace.took(outcome.ms, outcome.ended_s)
+        served.pace.took(outcome.cost_ms, outcome.ended_s)
         if outcome.log:
             self.reporter.log(served.service, outcome.log.decode(errors="replace"))

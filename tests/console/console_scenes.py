@@ -97,7 +97,7 @@ def decisions() -> list[Decision]:
     def decision(after_s: float, step: str, subject: str, outcome: str, reason: str, **inputs: object) -> Decision:
         return Decision(BEGAN + after_s, HOME, SERVICE, step, subject, outcome, reason, inputs)
 
-    lyon, far = node_id("lyon"), PREFIXES[0]
+    lyon, far, at_lyon = node_id("lyon"), PREFIXES[0], f"http://192.0.2.2:8080/{SERVICE}/"
     return [
         decision(0.1, "observe", far, "new", "First request from this prefix.", requests=1, rtt_ms=101.0),
         decision(0.4, "trace", far, "6 hops", "The route was not known.", hops=6, rtt_ms=101.2),
@@ -115,7 +115,7 @@ def decisions() -> list[Decision]:
         ),
         decision(1.3, "agree", lyon, "lease", "Its price is within the budget.", price_per_hour=0.04, term_s=60),
         decision(1.6, "deploy", lyon, "running", "The artifact was fetched and compiled there.", seconds=0.21),
-        decision(1.7, "redirect", far, lyon, "The copy answers 93 ms sooner.", before_ms=101.0, after_ms=7.2),
+        decision(1.7, "redirect", far, at_lyon, "The copy answers 93 ms sooner.", before_ms=101.0, after_ms=7.2),
         decision(2.2, "retire", node_id("oslo"), "kept", "It had users 4 s ago.", idle_s=4),
     ]
 

@@ -246,6 +246,7 @@ def test_picking_a_user_lights_its_path_and_shows_what_concerns_it(browser: Chro
     assert lit == [PREFIXES[0]]
     assert words(browser, "#map [data-kind=site][data-lit] text") == ["lyon"]
     assert words(browser, "#decisions summary b") == ["redirect", "choose", "trace", "observe"]
+    assert words(browser, "#decisions .what")[0] == f"{PREFIXES[0]} → lyon"
     button.send_keys(Keys.ESCAPE)
     wait(browser, lambda: len(find(browser, "#decisions li")) == len(decisions()))
     assert find(browser, "#map [data-lit]") == []

@@ -1,5 +1,6 @@
 """What a person sees of this site, made from what the loop remembers."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 from footloose.core.identity import NodeId, short
@@ -27,15 +28,16 @@ def view_of(loop: Loop, here: SiteRecord, started_at: Mapping[ServiceId, float],
 
 
 def _nodes(loop: Loop, here: SiteRecord) -> tuple[ViewNode, ...]:
-    """The tree; each site hangs at the router it has the least round trip to."""
-    nearest: dict[NodeId, tuple[float, RouterId]] = {}
+    """The tree; each site hangs at the router it has the least round trip to, or else the last one it was found at."""
+    nearest: dict[NodeId, tuple[float, float, RouterId]] = {}
     for place in loop.located.values():
         for site, sighting in place.sightings.items():
-            if sighting.router is not None and sighting.rtt_ms is not None:
-                found = (sighting.rtt_ms, sighting.router)
+            if sighting.router is not None:
+                to_router_ms = sighting.rtt_ms if sighting.rtt_ms is not None else math.inf
+                found = (to_router_ms, -(loop.tree.router_rtt_ms(sighting.router) or 0.0), sighting.router)
                 nearest[site] = min(nearest.get(site, found), found)
     sites_at: dict[RouterId, tuple[NodeId, ...]] = {}
-    for site, (_, router) in sorted(nearest.items()):
+    for site, (_, _, router) in sorted(nearest.items()):
         sites_at[router] = (*sites_at.get(router, ()), site)
     return loop.tree.nodes(here.name, sites_at)
 

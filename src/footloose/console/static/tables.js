@@ -178,9 +178,11 @@ function empty(frame, isEmpty, words) {
   set(frame, "data-empty", isEmpty ? words : null);
 }
 
-/** Names of sites by their ids, as this view knows them. */
+/** Names of sites by their ids, and by the addresses of what they serve, as this view knows them. */
 export function siteNames(view) {
   const names = new Map(view.sites.map((site) => [site.node, site.name]));
   names.set(view.node, names.get(view.node) || view.name);
-  return (id) => names.get(id) || shortened(id);
+  const gateways = view.sites.filter((site) => site.gateway && site.name).map((site) => [`${site.gateway}/`, site.name]);
+  const serving = (text) => gateways.find(([gateway]) => text.startsWith(gateway))?.[1];
+  return (id) => names.get(id) || serving(id) || shortened(id);
 }

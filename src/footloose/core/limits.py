@@ -175,6 +175,34 @@ DHT_BOOTSTRAP = 64
 DHT_REPLAYS = 20_000
 """Requests remembered so that a copy of one is not answered."""
 
+# Membership
+DATAGRAM_PEERS = 4_096
+"""Senders of sealed datagrams whose keys and replay windows are kept; strangers make room for members."""
+DATAGRAM_STRANGERS_PER_S = 500.0
+"""New senders whose keys are computed per second; datagrams of further ones are dropped."""
+MEMBERS_LIVE = 112
+"""Members one site watches over: those nearest, those it deals with, and a random few of the rest."""
+MEMBERS_NEAR = 48
+"""How many of them are there for being nearest."""
+MEMBERS_WATCHED = 32
+"""How many of them may be there for being dealt with."""
+MEMBERS_LOST = 256
+"""Unreachable members that are still tried now and then; the longest unreachable go first."""
+MEMBERS_GONE = 256
+"""Members that left or were forgotten and are remembered, so that old news does not bring them back."""
+MEMBERSHIP_SEEDS = 64
+"""Seeds tried."""
+MEMBERSHIP_NEWS = 1_024
+"""Pieces of news waiting to be passed on; those passed on most often go first."""
+MEMBERSHIP_PINGS = 256
+"""Pings unanswered at a time, besides the probe; the oldest go first."""
+MEMBERSHIP_RELAYS = 128
+"""Pings under way at a time for other members; further requests are ignored."""
+MEMBERSHIP_REGIONS = 64
+"""Regions summed up; those without a member in view, longest unheard of, go first."""
+FACTS_NAME_BYTES = 32
+"""Longest name of a region or failure domain, in UTF-8."""
+
 # Leases
 LEASE_TERM_S = 60.0
 """Length of a lease; it is renewed at half of it."""

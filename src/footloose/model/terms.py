@@ -138,5 +138,5 @@ def check_reading(observations: tuple[Observation, ...], service: ServiceId, whe
             raise RemoteError(f"{printable(seen.address, 60)!r} is not in {printable(seen.prefix, 60)!r}", where=where)
         if min(seen.requests, seen.errors, seen.open_websockets, seen.rtt_ms or 0.0) < 0:
             raise RemoteError("counts below nothing", where=where)
-        if seen.site is not None:
-            public_key_of(seen.site)
+    for site in {seen.site for seen in observations if seen.site is not None}:
+        public_key_of(site)

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from http import HTTPStatus
 
 import msgspec
@@ -10,25 +11,21 @@ from aiohttp import web
 
 from footloose import __version__
 from footloose.core.codec import decode, encode
-from footloose.core.digest import digest_of, parse_digest
-from footloose.core.errors import FootlooseError, LocalError, RemoteError
+from footloose.core.digest import parse_digest
+from footloose.core.errors import FootlooseError, LimitExceeded, LocalError, RemoteError
 from footloose.core.identity import NodeId
-from footloose.core.limits import ARTIFACT_BYTES
-from footloose.model.app import App, AppId, Service, ServiceId
+from footloose.core.limits import ARTIFACT_BYTES, EXPLAINED, GUEST_LOGS_KEPT, WRITE_STALL_S
+from footloose.model.app import AppId, Service, ServiceId
 from footloose.model.routing import GuestLog
 from footloose.model.view import View
 from footloose.node.events import Feed, as_event
 from footloose.node.host import Host
+from footloose.node.journal import Journal
 from footloose.node.profile import Profile
 from footloose.node.workers import Workers
 from footloose.orchestrator.loop import Loop
 from footloose.orchestrator.messages import Event, MoveWanted, SiteAvoided
 from footloose.state.directory import StateDirectory
-
-VIEW_EVERY_S = 0.5
-"""How often a watcher gets a new view."""
-EXPLAINED = 500
-"""Most decisions told at once."""
 
 
 class AppWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,7 +71,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class AdminApi:
-    """The handlers. ``logged`` is set each time guests have logged something."""
+    """The handlers. ``events`` has what happens as server-sent events, ``logged`` what guests write."""
 
     def __init__(
         self,
@@ -84,20 +81,22 @@ class AdminApi:
         host: Host,
         loop: Loop,
         workers: Workers,
-        feed: Feed,
+        journal: Journal,
+        events: Feed[bytes],
+        logged: Feed[GuestLog],
         tell: Callable[[Event], None],
         view: Callable[[], View],
-        logged: asyncio.Condition,
     ) -> None:
         self._profile = profile
         self._state = state
         self._host = host
         self._loop = loop
         self._workers = workers
-        self._feed = feed
+        self._journal = journal
+        self._events = events
+        self._logged = logged
         self._tell = tell
         self._view = view
-        self._logged = logged
         self._started_at = time.monotonic()
 
     def add_to(self, application: web.Application) -> None:
@@ -138,20 +137,21 @@ class AdminApi:
     async def put_artifact(self, request: web.Request) -> web.Response:
         """Store an artifact of an app about to be deployed."""
         digest = parse_digest(request.match_info["digest"])
-        content = await request.read()
-        if digest_of(content) != digest:
-            raise RemoteError("the content is not what the digest says", where=digest, fix="send it again")
-        known = self._state.artifacts.has(digest)
+        if (request.content_length or 0) > ARTIFACT_BYTES:
+            raise LimitExceeded(f"{request.content_length} bytes, more than the {ARTIFACT_BYTES} allowed", where=digest)
+        known = self._state.artifacts.renew(digest)
         if not known:
-            await self._state.artifacts.add(content)
+            async with self._state.artifacts.begin(digest, request.content_length or 0) as writer:
+                async for piece in request.content.iter_any():
+                    await writer.write(piece)
+                await writer.commit()
         return web.Response(status=HTTPStatus.OK if known else HTTPStatus.CREATED)
 
     async def deploy(self, request: web.Request) -> web.Response:
         """Make this site the home of an app."""
         wanted = decode(await request.read(), AppWanted, where="app")
-        app = App(wanted.name, self._profile.node, wanted.services)
-        urls = await self._host.deploy(app)
-        return _json({"app_id": app.app_id, "urls": list(urls.values())}, HTTPStatus.CREATED)
+        app_id, urls = await self._host.deploy(wanted.name, wanted.services)
+        return _json({"app_id": app_id, "urls": urls}, HTTPStatus.CREATED)
 
     async def remove(self, request: web.Request) -> web.Response:
         """End an app everywhere."""
@@ -170,26 +170,22 @@ class AdminApi:
             decision
             for service in self._services_of(request.match_info["app"])
             if named in (None, service, service.split("/")[-1])
-            for decision in reversed(self._state.decisions.recent(service, limit))  # those of one moment in order
+            for decision in reversed(self._journal.decisions(service, limit))  # those of one moment in order
         ]
         return _json(sorted(decisions, key=lambda one: one.at)[-limit:])
 
     async def logs(self, request: web.Request) -> web.StreamResponse:
         """What an app's guests logged, oldest first, and on with ``follow=1``."""
         services = frozenset(self._services_of(request.match_info["app"]))
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        await response.prepare(request)
-        told: list[GuestLog] = []
-        while True:
-            recent = self._state.guest_logs.recent(limit=1000)[::-1]
-            fresh = [one for one in recent if one.service in services and one not in told]
-            told = [one for one in recent if one.service in services]
-            for one in fresh:
-                await response.write(encode(one) + b"\n")
-            if request.query.get("follow") != "1":
-                return response
-            async with self._logged:
-                await self._logged.wait()
+        if request.query.get("follow") != "1":
+            return await _stream(request, "application/x-ndjson", _lines(self._logged_before(services)))
+        with self._logged.watch() as coming:
+            # No wait between these two, so that nothing is missed or told twice.
+            before = self._logged_before(services)
+            return await _stream(request, "application/x-ndjson", _lines(before, services, coming))
+
+    def _logged_before(self, services: frozenset[ServiceId]) -> list[GuestLog]:
+        return [one for one in reversed(self._journal.logs(GUEST_LOGS_KEPT)) if one.service in services]
 
     async def move(self, request: web.Request) -> web.Response:
         """Send all users of a service to one site, or leave it to the loop again."""
@@ -212,14 +208,13 @@ class AdminApi:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Decisions as they are made and a view twice a second, as server-sent events."""
-        if self._feed.full:
-            raise LocalError("too many are watching", fix="close another page or `footloose events`")
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
-        await response.prepare(request)
-        await response.write(as_event(self._view()))
-        async for happening in self._feed.watch():
-            await response.write(as_event(happening))
-        return response
+        with self._events.watch() as coming:
+            return await _stream(request, "text/event-stream", self._happening(coming))
+
+    async def _happening(self, coming: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+        yield as_event(self._view())
+        async for event in coming:
+            yield event
 
     def _site(self, name: str) -> NodeId:
         if name in (self._profile.node, self._view().name):
@@ -262,16 +257,46 @@ async def problems(
     except FootlooseError as error:
         detail = f"{error.where}: {error.what}" if error.where else error.what
         status = HTTPStatus.BAD_REQUEST if isinstance(error, RemoteError) else HTTPStatus.CONFLICT
-        body = encode(Problem(status.phrase, detail, error.fix))
-        return web.Response(status=status, body=body, content_type="application/problem+json")
+        return _problem(Problem(status.phrase, detail, error.fix), status)
+    except web.HTTPException as error:
+        return _problem(Problem(error.reason, f"{request.method} {request.path}: {error.reason}"), error.status)
 
 
 def admin_application(add_routes: Iterable[Callable[[web.Application], None]]) -> web.Application:
     """An application with the routes that each of ``add_routes`` adds."""
-    application = web.Application(middlewares=[problems], client_max_size=ARTIFACT_BYTES)
+    application = web.Application(middlewares=[problems])
     for add in add_routes:
         add(application)
     return application
+
+
+async def _lines(
+    before: Iterable[GuestLog],
+    services: frozenset[ServiceId] = frozenset(),
+    coming: AsyncIterable[GuestLog] | None = None,
+) -> AsyncGenerator[bytes, None]:
+    """A line of JSON for each entry."""
+    for one in before:
+        yield encode(one) + b"\n"
+    if coming is not None:
+        async for one in coming:
+            if one.service in services:
+                yield encode(one) + b"\n"
+
+
+async def _stream(request: web.Request, kind: str, pieces: AsyncGenerator[bytes, None]) -> web.StreamResponse:
+    """Send ``pieces`` as they come, until there are no more or nobody reads them."""
+    response = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-store"})
+    await response.prepare(request)
+    try:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                async with asyncio.timeout(WRITE_STALL_S):
+                    await response.write(piece)
+    except (ConnectionError, TimeoutError):  # the watcher went away, or does not read
+        if request.transport is not None:
+            request.transport.abort()
+    return response
 
 
 def _number(text: str | None, default: int) -> int:
@@ -280,3 +305,7 @@ def _number(text: str | None, default: int) -> int:
 
 def _json(value: object, status: int = HTTPStatus.OK) -> web.Response:
     return web.Response(status=status, body=encode(value), content_type="application/json")
+
+
+def _problem(problem: Problem, status: int) -> web.Response:
+    return web.Response(status=status, body=encode(problem), content_type="application/problem+json")

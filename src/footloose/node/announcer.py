@@ -18,11 +18,11 @@ PEERS_TRACED = 8
 ANNOUNCE_AGAIN_S = RECORD_LIFETIME_S / 4
 """How often the routers are traced and announced again."""
 FIRST_TRIES_S = 1.0
-"""How soon a site that knows too few peers yet looks again."""
+"""How soon it is done again while new peers are met; each time that none was, the wait is twice as long."""
 
 
 class Announcer:
-    """Traces and announces until cancelled. ``user_routes`` gives the routes to users this site has traced anyway."""
+    """Traces and announces. ``user_routes`` gives the routes to users this site has traced anyway."""
 
     def __init__(self, tracer: Tracer, dht: DhtNode, user_routes: Callable[[], Iterable[Route]]) -> None:
         self._tracer = tracer
@@ -30,20 +30,22 @@ class Announcer:
         self._user_routes = user_routes
         self._routes: dict[str, Route] = {}
         self._announced: set[RouterId] = set()
+        self._wait_s = FIRST_TRIES_S
 
-    async def run(self) -> None:
-        """Announce again and again; quickly while peers are still being met."""
-        while True:
-            met = len(self._routes)
-            await self._trace_peers()
-            await self._announce()
-            settled = self._routes and len(self._routes) == met
-            await asyncio.sleep(ANNOUNCE_AGAIN_S if settled else FIRST_TRIES_S)
+    async def announce(self) -> float:
+        """Trace and announce now. Returns in how many seconds to do it again."""
+        met = self._routes
+        await self._trace_peers()
+        await self._announce()
+        learnt = self._routes.keys() - met.keys()
+        self._wait_s = FIRST_TRIES_S if learnt else min(2 * self._wait_s, ANNOUNCE_AGAIN_S)
+        return self._wait_s
 
     async def _trace_peers(self) -> None:
         hosts = list(dict.fromkeys(contact.host for contact in self._dht.contacts()))[:PEERS_TRACED]
         routes = await asyncio.gather(*(self._trace(host) for host in hosts))
-        self._routes.update({route.target: route for route in routes if route is not None})
+        traced = {host: route or self._routes.get(host) for host, route in zip(hosts, routes, strict=True)}
+        self._routes = {host: route for host, route in traced.items() if route is not None}
 
     async def _trace(self, host: str) -> Route | None:
         try:

@@ -1,20 +1,23 @@
 """What this site runs, for its owner and for others: start, stop, leases granted, all of it again after a restart."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from footloose.core.clock import Clock
 from footloose.core.codec import Signed, open_signed, sign
+from footloose.core.digest import Digest
 from footloose.core.errors import FootlooseError, LocalError, RemoteError
 from footloose.core.identity import Identity, NodeId
+from footloose.core.limits import ARTIFACT_UNUSED_S
 from footloose.market.desk import Accepted, Desk, DeskEffect, EndCopy, Held, LeaseChanged
+from footloose.market.desk import State as LeaseState
 from footloose.migration.switch import State
-from footloose.model.app import App, AppId, Service, ServiceId
+from footloose.model.app import App, AppId, Service, ServiceId, check_app
 from footloose.model.network import Observation
 from footloose.model.routing import RelayUplink
 from footloose.model.terms import Lease, LeaseAnswer, LeaseRequest
+from footloose.node.awaited import Awaited
 from footloose.node.driver import Driver
 from footloose.node.leases import GivenLeases, HeldLeases
 from footloose.node.meter import Meter
@@ -22,14 +25,12 @@ from footloose.node.services import Hosted, Services
 from footloose.orchestrator.loop import Loop
 from footloose.orchestrator.messages import Event, Parent, ServiceStarted, ServiceStopped
 from footloose.runtimes.wasm.compiler import Compiler
+from footloose.runtimes.wasm.guest import check_limits
 from footloose.state.apps import AppStore
 from footloose.state.artifacts import ArtifactStore
 from footloose.transport.signatures import Evidence
 
 log = logging.getLogger(__name__)
-
-UNUSED_ARTIFACT_S = 300.0
-"""How long an artifact nothing refers to is kept: its lease may still be on the way."""
 
 
 class Host:
@@ -70,7 +71,7 @@ class Host:
         self._tell = tell
         self._applied = applied
         self._gateway = gateway
-        self._starting = asyncio.Lock()
+        self._awaited = Awaited()
 
     @property
     def draining(self) -> str | None:
@@ -83,23 +84,27 @@ class Host:
 
     # For the owner of this site: apps whose home it is
 
-    async def deploy(self, app: App) -> dict[str, str]:
-        """Run an app whose home this site is, in place of what ran under its name; the URLs of its services.
+    async def deploy(self, name: str, services: tuple[Service, ...]) -> tuple[AppId, tuple[str, ...]]:
+        """Run an app whose home this site is, in place of what ran under its name; its id, and its services' URLs.
 
-        Raises :class:`LocalError` if an artifact is missing or does not compile; what ran before then runs on.
+        Raises :class:`RemoteError` if it is no app that can run, :class:`LocalError` if an artifact is missing or does
+        not compile or the disk is full; what ran before then runs on.
         """
-        ready = [(service, await self._compile(service)) for service in app.services]
+        app = App(name, self._identity.node_id, services)
+        check_app(app)
+        ready = [(service, await self._compile(service)) for service in services]
         before = self._apps.get(app.app_id)
+        now = self._clock.now()
+        app = App(name, self._identity.node_id, services, max(int(now), before.app.version + 1 if before else 1))
         envelope = sign(app, self._identity)
-        self._apps.put(envelope, self._clock.now())
+        self._apps.put(envelope, now)
         for old in before.app.services if before is not None else ():
-            if app.service(old.name) != old:
-                self._stop(app.service_id(old), "replaced by a new version of the app", None)
+            if app.service(old.name) is None:
+                self._stop(app.service_id(old), "no longer part of the app", None)
         for service, compiled in ready:
-            if app.service_id(service) not in self._services:
-                self._run_at_home(app, envelope, service, compiled)
+            self._run_at_home(app, envelope, service, compiled)
         await self._applied()
-        return {service.name: self.url_of(app.service_id(service)) for service in app.services}
+        return app.app_id, tuple(self.url_of(app.service_id(service)) for service in services)
 
     def remove(self, app_id: AppId) -> None:
         """Stop an app everywhere. Raises :class:`LocalError` if this is not its home."""
@@ -112,37 +117,82 @@ class Host:
 
     def _run_at_home(self, app: App, envelope: Signed, service: Service, compiled: Path) -> None:
         service_id = app.service_id(service)
+        hosted = self._services.get(service_id)
+        if hosted is not None and hosted.spec == service and hosted.uplink is None:
+            return  # a new version of the app, but not of this service
+        self._replaced(hosted)
         leases = tuple(self._given.leases_of(service_id))
         tokens = self._given.tokens_of(service_id)
         now = self._clock.now()
         self._services.run(Hosted(service_id, service, compiled, now, route=service.route, relay_tokens=tokens))
         self._tell(ServiceStarted(service_id, service, envelope, None, leases))
 
+    def _replaced(self, hosted: Hosted | None) -> None:
+        """Another version is about to take a service's place: users go on being served, its copies come to an end."""
+        if hosted is not None:
+            self._tell(ServiceStopped(hosted.service, "replaced by another version of the app"))
+
     # For other sites: copies under lease
 
     async def lease(self, request: LeaseRequest, caller: NodeId, evidence: Evidence) -> LeaseAnswer:
         """Start what is asked, if this site would run it. Raises :class:`RemoteError` with the reason if not."""
-        accepted = self._desk.consider(request, caller, self._own_copies(request))
-        if not self._artifacts.has(accepted.service.artifact):
-            return LeaseAnswer(needs_artifact=accepted.service.artifact)
-        async with self._starting:
-            await self._start_copy(request, accepted)
-            now = self._clock.now()
-            lease, effects = self._desk.grant(request, accepted, self.url_of(accepted.service_id), now)
-            for effect in effects:
-                if isinstance(effect, LeaseChanged):
-                    self._held.keep(effect.held, evidence)
-                    self._meter.open(lease.lease_id, lease.service, now)
-            self._desk_driver.carry_out([])
+        accepted = self._consider(request, caller)
+        artifact = accepted.service.artifact
+        if not self._artifacts.renew(artifact):
+            self._awaited.add(caller, artifact, self._clock.now())
+            return LeaseAnswer(needs_artifact=artifact)
+        try:
+            compiled = await self._compile(accepted.service)
+        except LocalError as error:
+            raise RemoteError(error.what, where=f"artifact {artifact}") from error
+        accepted = self._consider(request, caller)  # what was so before the wait may be so no more
+        lease = self._granted(request, accepted, evidence)
+        self._run_copy(request, accepted.service_id, accepted.service, compiled)
+        await self._applied()
         return LeaseAnswer(lease=sign(lease, self._identity))
+
+    def _consider(self, request: LeaseRequest, caller: NodeId) -> Accepted:
+        accepted = self._desk.consider(request, caller, self._own_copies(request))
+        hosted = self._services.get(accepted.service_id)
+        if hosted is not None and hosted.uplink is None and hosted.spec != accepted.service:
+            raise RemoteError("this is its home, and another version runs here", where=accepted.service_id)
+        if self._held.has_ended(request):
+            raise RemoteError("the lease given on this request has ended", where=accepted.service_id, fix="ask anew")
+        return accepted
+
+    def _granted(self, request: LeaseRequest, accepted: Accepted, evidence: Evidence) -> Lease:
+        """The lease, on the disk. Raises :class:`LocalError` if it cannot be written; then nothing was promised."""
+        now = self._clock.now()
+        lease, effects = self._desk.grant(request, accepted, self.url_of(accepted.service_id), now)
+        for effect in effects:
+            if isinstance(effect, LeaseChanged):
+                try:
+                    self._held.keep(effect.held, evidence)
+                except LocalError:
+                    self._desk.release(lease.lease_id, request.customer, "it could not be written down")
+                    raise
+                self._meter.open(lease.lease_id, lease.service, now)
+        self._desk_driver.carry_out([])
+        return lease
+
+    def awaits(self, customer: NodeId, digest: Digest) -> bool:
+        """Whether this site asked ``customer`` for that artifact, to run a copy for it."""
+        return self._desk.draining is None and self._awaited.takes(customer, digest, self._clock.now())
 
     def poll(self, lease_id: str, caller: NodeId, *, renew: bool, prefixes: int) -> LeaseAnswer:
         """The meter reading of a lease, its renewal if asked for, and whether this site wants to end it."""
         held, effects = self._desk.poll(lease_id, caller, renew=renew, now=self._clock.now())
-        self._desk_driver.carry_out(effects)
+        renewed = renew and held.ending is None
+        try:
+            for effect in effects:
+                if isinstance(effect, LeaseChanged):
+                    self._held.keep(effect.held, renewed=True)
+        except LocalError as error:
+            log.error("lease %s is not renewed: %s", lease_id, error)
+            renewed = False  # what cannot be written is not promised; the copy runs on all the same
+        self._desk_driver.carry_out([])
         reading = self._meter.read(lease_id, prefixes, self._clock.now())
-        lease = sign(held.lease, self._identity) if renew and held.ending is None else None
-        return LeaseAnswer(lease=lease, ending=held.ending, reading=reading)
+        return LeaseAnswer(sign(held.lease, self._identity) if renewed else None, ending=held.ending, reading=reading)
 
     def release(self, lease_id: str, caller: NodeId, reason: str) -> None:
         """The customer ends its lease."""
@@ -172,9 +222,11 @@ class Host:
         return token
 
     def copy_ended(self, service: ServiceId, site: NodeId, reason: str) -> None:
-        """A copy this site leased has ended."""
-        self._given.end(service, site, reason)
-        self._services.set_relay_tokens(service, self._given.tokens_of(service))
+        """A copy this site leased has ended. Raises :class:`LocalError` if that cannot be written."""
+        try:
+            self._given.end(service, site, reason)
+        finally:
+            self._services.set_relay_tokens(service, self._given.tokens_of(service))
 
     def _own_copies(self, request: LeaseRequest) -> frozenset[NodeId]:
         app = open_signed(request.app, App, where="app")
@@ -183,24 +235,27 @@ class Host:
             return frozenset()
         return frozenset(site for site, copy in running.copies.items() if copy.state is not State.ENDED)
 
-    async def _start_copy(self, request: LeaseRequest, accepted: Accepted) -> None:
-        if accepted.service_id in self._services:
-            return
-        try:
-            compiled = await self._compile(accepted.service)
-        except LocalError as error:
-            raise RemoteError(error.what, where=f"artifact {accepted.service.artifact}") from error
-        self._run_copy(request, accepted.service_id, accepted.service, compiled)
-        await self._applied()
-
     def _run_copy(self, request: LeaseRequest, service_id: ServiceId, service: Service, compiled: Path) -> None:
-        parent = Parent(request.customer, request.parent_url)
-        uplink = RelayUplink(_relay_url(request.parent_url, service_id), request.relay_token)
+        hosted = self._services.get(service_id)
+        if hosted is not None and hosted.spec == service:
+            return  # another customer's copy, or this is its home
+        self._replaced(hosted)
         tokens = self._given.tokens_of(service_id)
+        uplink = _uplink(request, service_id)
         now = self._clock.now()
         self._services.run(Hosted(service_id, service, compiled, now, uplink=uplink, relay_tokens=tokens))
         leases = tuple(self._given.leases_of(service_id))
-        self._tell(ServiceStarted(service_id, service, request.app, parent, leases))
+        self._tell(ServiceStarted(service_id, service, request.app, _parent(request), leases))
+
+    def _follow_another(self, service_id: ServiceId) -> None:
+        """A copy's customer has gone: if another leases the copy too, its users and topics are that one's now."""
+        hosted, others = self._services.get(service_id), self._desk.leases_of(service_id)
+        if hosted is None or hosted.uplink is None or not others:
+            return
+        if hosted.uplink not in [_uplink(held.request, service_id) for held in others]:
+            heir = others[0].request
+            self._services.set_uplink(service_id, _uplink(heir, service_id))
+            self._tell(ServiceStarted(service_id, hosted.spec, heir.app, _parent(heir)))
 
     # After a restart: everything this site agreed to run, from its own disk, with no network
 
@@ -208,33 +263,27 @@ class Host:
         """Run again all that ran. What cannot be run is named in the log and given up; the rest runs."""
         for known in self._apps.list():
             for service in known.app.services:
-                compiled = await self._compile_again(service, known.app.service_id(service))
-                if compiled is not None:
-                    self._run_at_home(known.app, known.signed, service, compiled)
-        for held in self._desk.all_held():
-            await self._recover_copy(held)
-        await self._applied()
+                try:
+                    self._run_at_home(known.app, known.signed, service, await self._compile(service))
+                except FootlooseError as error:
+                    log.error("cannot run %s again: %s", known.app.service_id(service), error)
+        for held in sorted(self._desk.all_held(), key=lambda one: -one.app.version):
+            self._meter.open(held.lease.lease_id, held.lease.service, self._clock.now())
+            if held.lease.service not in self._services:
+                await self._recover_copy(held)
         self._desk_driver.carry_out(self._desk.wake(self._clock.now()))
 
     async def _recover_copy(self, held: Held) -> None:
         service = held.app.service(held.request.service)
-        if service is None:
-            raise AssertionError(f"lease {held.lease.lease_id} is for a service its app does not have")
-        self._meter.open(held.lease.lease_id, held.lease.service, self._clock.now())
-        if held.lease.service in self._services:
-            return
-        compiled = await self._compile_again(service, held.lease.service)
-        if compiled is not None:
-            self._run_copy(held.request, held.lease.service, service, compiled)
-
-    async def _compile_again(self, service: Service, service_id: ServiceId) -> Path | None:
+        assert service is not None  # noqa: S101  the desk took no lease for a service its app does not have
         try:
-            return await self._compile(service)
+            self._run_copy(held.request, held.lease.service, service, await self._compile(service))
         except FootlooseError as error:
-            log.error("cannot run %s again: %s", service_id, error)
-            return None
+            log.error("cannot run %s again: %s", held.lease.service, error)
+            self._desk_driver.carry_out(self._desk.give_up(held.lease.service, f"it cannot be run here: {error}"))
 
     async def _compile(self, service: Service) -> Path:
+        check_limits(service.limits)
         if not self._artifacts.has(service.artifact):
             raise LocalError("artifact is missing", where=f"{service.name}: {service.artifact}", fix="deploy it again")
         return await self._compiler.compile(self._artifacts.path(service.artifact), self._compiled)
@@ -244,41 +293,45 @@ class Host:
     def _desk_effect(self, effect: DeskEffect) -> None:
         match effect:
             case LeaseChanged():
-                self._held.keep(effect.held)
-                if effect.held.lease.lease_id not in {one.lease.lease_id for one in self._desk.all_held()}:
+                if effect.held.state is LeaseState.ENDED:
                     self._meter.close(effect.held.lease.lease_id)
+                    self._follow_another(effect.held.lease.service)
+                self._held.keep(effect.held)
             case EndCopy():
-                self._stop(effect.service, effect.reason, effect.parent_url)
+                if not self._is_home_of(effect.service):  # there it was a lease on what runs anyway
+                    self._stop(effect.service, effect.reason, effect.parent_url)
 
     def _stop(self, service: ServiceId, reason: str, moved_to: str | None) -> None:
-        if moved_to is not None and self._is_home_of(service):
-            return  # a copy's lease on what runs here anyway
         log.info("stopping %s: %s", service, reason)
         self._services.stop(service, moved_to, self._clock.now())
         self._tell(ServiceStopped(service, reason))
-        self._collect_garbage()
+        self.collect_garbage()
 
     def _is_home_of(self, service: ServiceId) -> bool:
         return self._apps.get(AppId(service.split("/")[0])) is not None
 
-    def _collect_garbage(self) -> None:
+    def collect_garbage(self) -> None:
         """Drop artifacts that nothing here refers to any more."""
         kept = {hosted.spec.artifact for hosted in self._services.hosted()}
         for known in self._apps.list():
             kept |= {service.artifact for service in known.app.services}
         kept |= {held.lease.artifact for held in self._desk.all_held()}
-        self._artifacts.collect(kept, min_age_s=UNUSED_ARTIFACT_S)
-
-    def leases(self) -> list[Lease]:
-        """The leases this site holds."""
-        return [held.lease for held in self._desk.all_held()]
+        try:
+            self._artifacts.collect(kept, min_age_s=ARTIFACT_UNUSED_S)
+        except LocalError as error:
+            log.error("unused artifacts are not removed: %s", error)
 
     def close(self) -> None:
         """End nothing: what is agreed is on disk and runs again at the next start."""
         self._desk_driver.close()
 
 
-def _relay_url(parent_url: str, service: ServiceId) -> str:
+def _parent(request: LeaseRequest) -> Parent:
+    return Parent(request.customer, request.parent_url)
+
+
+def _uplink(request: LeaseRequest, service: ServiceId) -> RelayUplink:
     """Where the parent's gateway takes relay links, from the URL of its copy."""
-    base = parent_url.removesuffix(f"/{service}/")
-    return f"{base.replace('http', 'ws', 1)}/.well-known/footloose/relay/{service}"
+    base = request.parent_url.removesuffix(f"/{service}/")
+    url = f"{base.replace('http', 'ws', 1)}/.well-known/footloose/relay/{service}"
+    return RelayUplink(url, request.relay_token)

@@ -1,15 +1,19 @@
 """The leases of both sides, kept on disk as they change."""
 
+import logging
 import secrets
 
 from footloose.core.clock import Clock
-from footloose.core.codec import Signed, open_signed, sign
+from footloose.core.codec import Signed, sign
+from footloose.core.errors import LocalError, RemoteError
 from footloose.core.identity import Identity, NodeId
 from footloose.market.desk import Held, State
-from footloose.model.app import App, ServiceId
+from footloose.model.app import ServiceId, open_app
 from footloose.model.terms import Lease, LeaseRequest
-from footloose.state.leases import LeaseStore, Side
+from footloose.state.leases import LeaseStore, Side, StoredLease
 from footloose.transport.signatures import Evidence
+
+log = logging.getLogger(__name__)
 
 
 class HeldLeases:
@@ -20,8 +24,11 @@ class HeldLeases:
         self._identity = identity
         self._clock = clock
 
-    def keep(self, held: Held, evidence: Evidence | None = None) -> None:
-        """Remember how a lease stands; on the disk when this returns. ``evidence`` proves who asked for it."""
+    def keep(self, held: Held, evidence: Evidence | None = None, *, renewed: bool = False) -> None:
+        """Remember how a lease stands; on the disk when this returns, if it is not just ``renewed``.
+
+        ``evidence`` proves who asked for it. Raises :class:`LocalError` if it cannot be written, or has ended before.
+        """
         lease = held.lease
         if held.state is State.ENDED:
             self._store.end(Side.PROVIDER, lease.lease_id, held.ending or "ended", self._clock.now())
@@ -34,14 +41,29 @@ class HeldLeases:
             evidence=evidence,
             ending=held.ending,
             ends_by=held.ends_by,
+            durable=not renewed,
         )
 
+    def has_ended(self, request: LeaseRequest) -> bool:
+        """Whether a lease was given on that request and is over."""
+        known = self._store.by_request(Side.PROVIDER, request.customer, request.request_id)
+        return known is not None and known.ended_at is not None
+
     def all(self) -> list[Held]:
-        """The leases that have not ended."""
-        return [
-            Held(one.lease, one.request, open_signed(one.request.app, App), State(one.state), one.ending, one.ends_by)
-            for one in self._store.open(Side.PROVIDER)
-        ]
+        """The leases that have not ended. One that cannot be made out is left out, so that the others go on."""
+        read = (_held(one) for one in self._store.open(Side.PROVIDER))
+        return [one for one in read if one is not None]
+
+
+def _held(stored: StoredLease) -> Held | None:
+    try:
+        app, state = open_app(stored.request.app), State(stored.state)
+        if app.service(stored.request.service) is None:
+            raise RemoteError(f"the app has no service {stored.request.service!r}")
+    except (RemoteError, ValueError) as error:
+        log.error("lease %s is left out, it cannot be made out: %s", stored.lease.lease_id, error)
+        return None
+    return Held(stored.lease, stored.request, app, state, stored.ending, stored.ends_by)
 
 
 class GivenLeases:
@@ -64,25 +86,40 @@ class GivenLeases:
         """The tokens of all copies of a service."""
         return tuple(token for (known, _), token in self._tokens.items() if known == service)
 
+    def all(self) -> tuple[Lease, ...]:
+        """All leases that have not ended."""
+        return tuple(self._leases.values())
+
     def leases_of(self, service: ServiceId) -> tuple[Lease, ...]:
         """The leases of a service's copies."""
         return tuple(lease for lease in self._leases.values() if lease.service == service)
 
+    def request_of(self, lease_id: str) -> LeaseRequest | None:
+        """What was asked when the lease was given."""
+        known = self._store.get(Side.CUSTOMER, lease_id)
+        return known.request if known is not None else None
+
     def keep(self, envelope: Signed, lease: Lease, request: LeaseRequest) -> None:
-        """Remember a lease, new or renewed; on the disk when this returns."""
+        """Remember a lease; on the disk when this returns. Raises :class:`LocalError` if it cannot be written."""
         self._store.put(Side.CUSTOMER, envelope, request, state=State.ACTIVE.value)
         self._leases[lease.lease_id] = lease
 
-    def renew(self, envelope: Signed, lease: Lease) -> None:
-        """Remember another term of a known lease."""
-        known = self._store.get(Side.CUSTOMER, lease.lease_id)
-        if known is not None:
-            self.keep(envelope, lease, known.request)
+    def renew(self, envelope: Signed, lease: Lease, request: LeaseRequest) -> None:
+        """Remember another term. If it cannot be written the copy is used all the same: we have promised nothing."""
+        self._leases[lease.lease_id] = lease
+        try:
+            self._store.put(Side.CUSTOMER, envelope, request, state=State.ACTIVE.value, durable=False)
+        except LocalError as error:
+            log.error("the new term of lease %s is not kept: %s", lease.lease_id, error)
 
     def end(self, service: ServiceId, site: NodeId, reason: str) -> None:
-        """The copy of a service at ``site`` has ended."""
+        """The copy of a service at ``site`` has ended. Raises :class:`LocalError` if that cannot be written."""
         self._tokens.pop((service, site), None)
         for lease in self.leases_of(service):
             if lease.provider_node == site:
-                del self._leases[lease.lease_id]
-                self._store.end(Side.CUSTOMER, lease.lease_id, reason, self._clock.now())
+                self.over(lease.lease_id, reason)
+
+    def over(self, lease_id: str, reason: str) -> None:
+        """A lease has ended. Raises :class:`LocalError` if that cannot be written; it is over all the same."""
+        if self._leases.pop(lease_id, None) is not None:
+            self._store.end(Side.CUSTOMER, lease_id, reason, self._clock.now())

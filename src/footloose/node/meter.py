@@ -1,5 +1,7 @@
 """What each service here served since its customers last asked: the source of meter readings."""
 
+from dataclasses import dataclass, field
+
 import msgspec
 
 from footloose.core.identity import NodeId
@@ -9,39 +11,48 @@ from footloose.model.network import Observation, Prefix
 from footloose.model.terms import MeterReading
 
 
+@dataclass
+class _Count:
+    """What was seen for one lease ``since`` its last reading (seconds)."""
+
+    service: ServiceId
+    since: float
+    seen: dict[tuple[Prefix, NodeId], Observation] = field(default_factory=dict)
+
+
 class Meter:
     """Adds up observations per lease between one reading and the next."""
 
     def __init__(self) -> None:
-        self._since: dict[str, float] = {}
-        self._service_of: dict[str, ServiceId] = {}
-        self._seen: dict[str, dict[tuple[Prefix, NodeId], Observation]] = {}
+        self._counts: dict[str, _Count] = {}
+        self._of_service: dict[str, list[_Count]] = {}
 
     def open(self, lease_id: str, service: ServiceId, now: float) -> None:
         """Start counting for a lease."""
-        self._service_of[lease_id] = service
-        self._since[lease_id] = now
-        self._seen[lease_id] = {}
+        self.close(lease_id)
+        count = self._counts[lease_id] = _Count(service, now)
+        self._of_service.setdefault(service, []).append(count)
 
     def close(self, lease_id: str) -> None:
         """Stop counting for a lease."""
-        self._service_of.pop(lease_id, None)
-        self._since.pop(lease_id, None)
-        self._seen.pop(lease_id, None)
+        count = self._counts.pop(lease_id, None)
+        if count is not None:
+            self._of_service[count.service].remove(count)
+            if not self._of_service[count.service]:
+                del self._of_service[count.service]
 
     def add(self, observations: tuple[Observation, ...], site: NodeId) -> None:
         """Count what was seen at ``site``."""
-        for lease_id, service in self._service_of.items():
-            for one in observations:
-                if one.service == service:
-                    _add(self._seen[lease_id], msgspec.structs.replace(one, site=one.site or site))
+        for one in observations:
+            for count in self._of_service.get(one.service, ()):
+                _add(count.seen, msgspec.structs.replace(one, site=one.site or site))
 
     def read(self, lease_id: str, limit: int, now: float) -> MeterReading:
-        """The reading of a lease since the last: at most ``limit`` prefixes, the rest wait for the next reading."""
-        seen = self._seen[lease_id]
-        observations = tuple(seen.pop(key) for key in list(seen)[:limit])
-        reading = MeterReading(lease_id, self._since[lease_id], now, observations)
-        self._since[lease_id] = now
+        """The reading of an open lease since the last: at most ``limit`` prefixes, the rest wait for the next."""
+        count = self._counts[lease_id]
+        observations = tuple(count.seen.pop(key) for key in list(count.seen)[:limit])
+        reading = MeterReading(lease_id, count.since, now, observations)
+        count.since = now
         return reading
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from aiohttp import web
 
 from footloose.core.clock import Clock, SystemClock
-from footloose.core.errors import LocalError
+from footloose.core.errors import LocalError, RemoteError
+from footloose.core.limits import ARTIFACT_UNUSED_S, REDISCOVER_S, VIEW_EVERY_S
 from footloose.discovery.dht.finder import DhtFinder
 from footloose.discovery.dht.node import DhtNode
 from footloose.discovery.dns import DnsFinder
@@ -17,18 +18,23 @@ from footloose.discovery.interface import Discovery, Finder
 from footloose.discovery.static import StaticFinder, StaticSite
 from footloose.market.desk import Desk, Policy
 from footloose.migration.switch import Ask, Poll, PollAnswered, Release, Send
-from footloose.model.routing import WorkerReport
-from footloose.model.site import Endpoint, SiteRecord
+from footloose.model.network import Route
+from footloose.model.routing import GuestLog, WorkerReport
+from footloose.model.site import Endpoint, SiteRecord, check_site_record
 from footloose.model.view import View
-from footloose.node.admin_api import VIEW_EVERY_S, AdminApi, admin_application
+from footloose.node.admin_api import AdminApi, admin_application
 from footloose.node.announcer import Announcer
 from footloose.node.config import NodeConfig
-from footloose.node.driver import Driver, Tasks
+from footloose.node.copies import Copies
+from footloose.node.driver import Driver, Tasks, again_and_again
 from footloose.node.errands import Errands
-from footloose.node.events import Feed
+from footloose.node.events import Feed, as_event
+from footloose.node.finding import Finding
 from footloose.node.host import Host
+from footloose.node.journal import Journal
 from footloose.node.leases import GivenLeases, HeldLeases
 from footloose.node.meter import Meter
+from footloose.node.probes import Probes
 from footloose.node.profile import Profile
 from footloose.node.services import Services
 from footloose.node.site_api import SiteApi
@@ -62,6 +68,9 @@ log = logging.getLogger(__name__)
 
 Pages = Callable[[web.Application], None]
 
+AFTER_FAILURE_S = 10.0
+"""How soon something done again and again is tried again after it failed."""
+
 
 class Node:
     """``async with Node(config)``: a running site. ``pages`` adds the operators' page to an application."""
@@ -71,8 +80,8 @@ class Node:
         self._pages = pages
         self._clock = clock or SystemClock()
         self._stack = AsyncExitStack()
-        self._logged = asyncio.Condition()
-        self._feed = Feed()
+        self._events: Feed[bytes] = Feed()
+        self._logged: Feed[GuestLog] = Feed()
         self._meter = Meter()
         self._echo = Echo(config.echo_port, config.own_address) if config.echo_port is not None else None
 
@@ -89,15 +98,13 @@ class Node:
         """Each part is closed in the reverse order of its start: users last in, users first out."""
         config = self._config
         state = self._state = stack.enter_context(StateDirectory.open(config.state, self._clock))
-        if state.loss is not None:
-            log.error("the site's database was damaged: %s", state.loss)
         self.profile = Profile(config, state.identity.node_id)
-        tasks = Tasks()
+        self._check_profile()
+        self._journal = Journal(state.decisions, state.guest_logs)
+        stack.callback(self._journal.write)
         own = config.own_address
         listen = Endpoint(own, config.gateway_port)
         self._workers = Workers(listen, config.workers, state.run, self._reported, source=config.bind)
-        await self._workers.start()
-        stack.push_async_callback(self._workers.stop)
         compiler = Compiler()
         stack.push_async_callback(compiler.close)
         await compiler.start()
@@ -106,34 +113,68 @@ class Node:
         await dht.start(Endpoint(own, config.dht_port), config.bootstrap)
         stack.push_async_callback(dht.close)
         self._build_loop(state)
-        await self._build_host(state, compiler)
+        self._build_host(state, compiler)
         tracer = Tracer(trace_one=self._echo.route) if self._echo is not None else Tracer()
-        self._errands = Errands(
-            here=self.profile.node,
+        self._build_errands(state, client, tracer, dht)
+        stack.push_async_callback(self._errands.close)
+        stack.callback(self._driver.close)
+        stack.callback(self.host.close)
+        await self._recover(state)
+        stack.push_async_callback(self._workers.stop)
+        await self._workers.start()
+        await self._serve_sites(stack, state)
+        await self._serve_operator(stack, state)
+        self._start_tasks(stack, Announcer(tracer, dht, self._user_routes))
+        log.info("site %s is up: users at %s, sites at %s", config.name, self.profile.gateway, self.profile.api)
+
+    def _check_profile(self) -> None:
+        """Raises :class:`LocalError` if other sites would refuse this one's record."""
+        try:
+            check_site_record(self.record())
+        except RemoteError as error:
+            fix = "give another --name, --region, --price, --address or port"
+            raise LocalError(f"no other site would deal with this one: {error.what}", fix=fix) from error
+
+    async def _recover(self, state: StateDirectory) -> None:
+        """All that ran runs again before the first user, or another site, can come."""
+        for known in state.sites.list():
+            self.tell(SiteIdentified(known.record.api, known.record))
+        await self.host.recover()
+        for lease in self._given.all():
+            if lease.service not in self._services:
+                reason = "its service does not run here any more"
+                self._errands.run(Release(lease.service, lease.provider_node, lease.lease_id, reason))
+
+    def _start_tasks(self, stack: AsyncExitStack, announcer: Announcer) -> None:
+        tasks = Tasks()
+        stack.push_async_callback(tasks.close)
+        for name, work in (
+            ("announcing this site", announcer.announce),
+            ("meeting known sites", self._meet_sites),
+            ("showing the view", self._show_view),
+            ("removing unused artifacts", self._collect_garbage),
+        ):
+            tasks.start(again_and_again(work, name, AFTER_FAILURE_S), name)
+
+    def _build_errands(self, state: StateDirectory, client: PeerClient, tracer: Tracer, dht: DhtNode) -> None:
+        finding = Finding(
             clock=self._clock,
             client=client,
             tracer=tracer,
             discovery=Discovery(self._finders(dht), self.profile.node, [self.profile.api]),
-            artifacts=state.artifacts,
-            given=self._given,
             book=state.sites,
-            host=self.host,
-            loop=self.loop,
             tell=self.tell,
         )
-        stack.push_async_callback(self._errands.close)
-        stack.callback(self._driver.close)
-        stack.callback(self.host.close)
-        await self._serve_sites(stack, state)
-        for known in state.sites.list():
-            self.tell(SiteIdentified(known.record.api, known.record))
-        await self.host.recover()
-        await self._serve_operator(stack, state)
-        announcer = Announcer(tracer, dht, lambda: [one.route for one in self.loop.located.values() if one.route])
-        tasks.start(announcer.run(), "announce")
-        tasks.start(self._publish_views(), "views")
-        stack.push_async_callback(tasks.close)
-        log.info("site %s is up: users at %s, sites at %s", config.name, self.profile.gateway, self.profile.api)
+        copies = Copies(
+            here=self.profile.node,
+            clock=self._clock,
+            client=client,
+            artifacts=state.artifacts,
+            given=self._given,
+            host=self.host,
+            loop=self.loop,
+        )
+        self._errands = Errands(finding, copies, self.tell)
 
     def _build_loop(self, state: StateDirectory) -> None:
         self.loop = Loop(state.identity.node_id, placer, self._clock.now())
@@ -141,7 +182,7 @@ class Node:
         self._given = GivenLeases(state.leases, self._clock)
         self._services = Services(self._config.name, self._workers.push)
 
-    async def _build_host(self, state: StateDirectory, compiler: Compiler) -> None:
+    def _build_host(self, state: StateDirectory, compiler: Compiler) -> None:
         config = self._config
         policy = Policy(
             provider=self.profile.provider,
@@ -154,7 +195,7 @@ class Node:
         self.host = Host(
             identity=state.identity,
             clock=self._clock,
-            desk=Desk(self.profile.node, policy, held.all()),
+            desk=Desk(self.profile.node, policy, held.all(), self._clock.now()),
             services=self._services,
             compiler=compiler,
             compiled=state.compiled,
@@ -178,8 +219,8 @@ class Node:
         return finders
 
     async def _serve_sites(self, stack: AsyncExitStack, state: StateDirectory) -> None:
-        probe = self._echo.measure if self._echo is not None else measure
-        api = SiteApi(state.identity, self._clock, self.profile, self.host, state.artifacts, probe)
+        probes = Probes(self._echo.measure if self._echo is not None else measure, self._clock)
+        api = SiteApi(state.identity, self._clock, self.profile, self.host, state.artifacts, probes)
         config = self._config
         served = await serve(api.application(), config.own_address, config.api_port, state.identity)
         await stack.enter_async_context(served)
@@ -191,10 +232,11 @@ class Node:
             host=self.host,
             loop=self.loop,
             workers=self._workers,
-            feed=self._feed,
+            journal=self._journal,
+            events=self._events,
+            logged=self._logged,
             tell=self.tell,
             view=self.view,
-            logged=self._logged,
         )
         pages = [self._pages] if self._pages is not None else []
         admin = await self._runner(stack, [api.add_to, *pages])
@@ -204,9 +246,14 @@ class Node:
         await _listen(console, state.run / "console.sock")
         if self._config.console is not None:
             await self._serve_console(console, self._config.console)
+        stack.callback(self._events.close)
+        stack.callback(self._logged.close)
 
     async def _runner(self, stack: AsyncExitStack, routes: list[Pages]) -> web.AppRunner:
-        runner = web.AppRunner(admin_application(routes), access_log=None, shutdown_timeout=0.5)
+        # What was asked for is given up when who asked has gone: a stream would else wait for ever to be read.
+        runner = web.AppRunner(
+            admin_application(routes), access_log=None, shutdown_timeout=0.5, handler_cancellation=True
+        )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         return runner
@@ -227,18 +274,19 @@ class Node:
         self._driver.carry_out(self.loop.receive(event, self._clock.now()))
 
     def _reported(self, report: WorkerReport) -> None:
+        # Apart from the worker's socket: what goes wrong here must not look like a fault of the worker.
+        asyncio.get_running_loop().call_soon(self._take_in, report)
+
+    def _take_in(self, report: WorkerReport) -> None:
         if seen := report.observations:
             if self._echo is not None:
                 seen = tuple(self._echo.corrected(one) for one in seen)
             self.host.users_seen(seen, self.profile.node)
             self.tell(UsersObserved(seen))
         if report.logs:
-            self._state.guest_logs.add(report.logs)
-            asyncio.get_running_loop().create_task(self._tell_followers())
-
-    async def _tell_followers(self) -> None:
-        async with self._logged:
-            self._logged.notify_all()
+            self._journal.logged(report.logs)
+            for one in report.logs:
+                self._logged.publish(one)
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
@@ -249,8 +297,9 @@ class Node:
             case CopyEnded():
                 self.host.copy_ended(effect.service, effect.site, effect.reason)
             case Remember():
-                self._state.decisions.add([effect.decision])
-                self._feed.publish(effect.decision)
+                self._journal.decided(effect.decision)
+                if self._events.watched:
+                    self._events.publish(as_event(effect.decision))
 
     # What is seen of it
 
@@ -262,11 +311,27 @@ class Node:
         """What a person sees of this site now."""
         return view_of(self.loop, self.record(), self._services.started_at, self._clock.now())
 
-    async def _publish_views(self) -> None:
-        while True:
-            await asyncio.sleep(VIEW_EVERY_S)
-            if self._feed.watched:
-                self._feed.publish(self.view())
+    async def _show_view(self) -> float:
+        if self._events.watched:
+            self._events.show(as_event(self.view()))
+        return VIEW_EVERY_S
+
+    # What is done again and again
+
+    async def _meet_sites(self) -> float:
+        """Ask the sites of the configuration who they are, so that people can name them before users come."""
+        now = self._clock.now()
+        for endpoint in self._config.sites:
+            if not self.loop.knows(endpoint, now):
+                self._errands.run(Identify(endpoint, None))
+        return REDISCOVER_S
+
+    async def _collect_garbage(self) -> float:
+        self.host.collect_garbage()
+        return ARTIFACT_UNUSED_S
+
+    def _user_routes(self) -> list[Route]:
+        return [one.route for one in self.loop.located.values() if one.route is not None]
 
 
 async def _listen(runner: web.AppRunner, path: Path) -> None:

@@ -45,6 +45,10 @@ class Services:
         """Since when each service runs here."""
         return {service: hosted.since for service, hosted in self._hosted.items()}
 
+    def get(self, service: ServiceId) -> Hosted | None:
+        """A service, if it runs here."""
+        return self._hosted.get(service)
+
     def hosted(self) -> list[Hosted]:
         """All that runs here."""
         return list(self._hosted.values())
@@ -56,8 +60,8 @@ class Services:
         self._changed()
 
     def stop(self, service: ServiceId, moved_to: str | None, now: float) -> None:
-        """Serve it no more; send its users to ``moved_to`` for a while."""
-        if self._hosted.pop(service, None) is None:
+        """Serve it no more, if it was served; send its users to ``moved_to`` for a while."""
+        if self._hosted.pop(service, None) is None and moved_to is None:
             return
         self._moved = {known: moved for known, moved in self._moved.items() if moved.until > now}
         if moved_to is not None:
@@ -69,6 +73,13 @@ class Services:
         hosted = self._hosted.get(service)
         if hosted is not None:
             self._hosted[service] = msgspec.structs.replace(hosted, redirects=redirects)
+            self._changed()
+
+    def set_uplink(self, service: ServiceId, uplink: RelayUplink) -> None:
+        """Join the service's live topics there from now on."""
+        hosted = self._hosted.get(service)
+        if hosted is not None and hosted.uplink != uplink:
+            self._hosted[service] = msgspec.structs.replace(hosted, uplink=uplink)
             self._changed()
 
     def set_relay_tokens(self, service: ServiceId, tokens: tuple[str, ...]) -> None:

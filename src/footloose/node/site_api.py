@@ -1,7 +1,6 @@
 """What this site answers other sites: who it is, probes, leases, artifacts (``docs/reference/site-api.yaml``)."""
 
 import logging
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from aiohttp import web
@@ -11,9 +10,12 @@ from footloose.core.codec import decode, encode, sign
 from footloose.core.digest import Digest, parse_digest
 from footloose.core.errors import RemoteError
 from footloose.core.identity import Identity
-from footloose.core.limits import ARTIFACT_BYTES
+from footloose.core.limits import ARTIFACT_BYTES, READING_PREFIXES, TERMS_TEXT_CHARS
+from footloose.core.printable import printable
+from footloose.market.desk import NoSuchLease
 from footloose.model.terms import LeaseAnswer, LeaseEnd, LeasePoll, LeaseRequest, ProbeAnswer, ProbeRequest
 from footloose.node.host import Host
+from footloose.node.probes import Probes
 from footloose.node.profile import Profile
 from footloose.state.artifacts import ArtifactStore
 from footloose.transport.problems import Refused
@@ -21,12 +23,9 @@ from footloose.transport.server import EVIDENCE, body_chunks, caller_of, public,
 
 log = logging.getLogger(__name__)
 
-READING_PREFIXES = 400
-"""Prefixes in one meter reading: keeps the answer within one message."""
-
 
 class SiteApi:
-    """The handlers. ``host`` starts and ends copies, ``profile`` makes this site's record, ``measure`` probes users."""
+    """The handlers. ``host`` starts and ends copies, ``profile`` makes this site's record, ``probes`` measures."""
 
     def __init__(
         self,
@@ -35,14 +34,14 @@ class SiteApi:
         profile: Profile,
         host: Host,
         artifacts: ArtifactStore,
-        measure: Callable[[str], Awaitable[float | None]],
+        probes: Probes,
     ) -> None:
         self._identity = identity
         self._clock = clock
         self._profile = profile
         self._host = host
         self._artifacts = artifacts
-        self._measure = measure
+        self._probes = probes
 
     def application(self) -> web.Application:
         """The routes, behind checks of who is calling."""
@@ -63,16 +62,17 @@ class SiteApi:
     async def probe(self, request: web.Request) -> web.Response:
         """Measure the round trip to a user of the caller's service."""
         wanted = decode(await request.read(), ProbeRequest)
-        return _json(ProbeAnswer(await self._measure(wanted.address)))
+        return _json(ProbeAnswer(await self._probes.measure(wanted.address, caller_of(request))))
 
     @upload(ARTIFACT_BYTES)
     async def put_artifact(self, request: web.Request) -> web.Response:
-        """Store an artifact if it is what its digest says; a body cut in the middle leaves nothing."""
+        """Store an artifact this site asked for, if it is what its digest says; a body cut off leaves nothing."""
         digest = parse_digest(request.match_info["digest"])
-        if self._artifacts.has(digest):
+        if not self._host.awaits(caller_of(request), digest):
+            what = "this artifact was not asked for"
+            raise Refused(HTTPStatus.CONFLICT, what, where=digest, fix="ask for a lease first")
+        if self._artifacts.renew(digest):
             return web.Response(status=HTTPStatus.NO_CONTENT)
-        if self._host.draining is not None:
-            raise Refused(HTTPStatus.CONFLICT, f"this site takes no new copies: {self._host.draining}")
         await self._receive(request, digest)
         return web.Response(status=HTTPStatus.CREATED)
 
@@ -95,14 +95,25 @@ class SiteApi:
     async def poll_lease(self, request: web.Request) -> web.Response:
         """How a copy fares, and another term if asked for."""
         wanted = decode(await request.read(), LeasePoll)
-        lease_id = request.match_info["lease"]
-        return _json(self._host.poll(lease_id, caller_of(request), renew=wanted.renew, prefixes=READING_PREFIXES))
+        lease_id, caller = request.match_info["lease"], caller_of(request)
+        try:
+            return _json(self._host.poll(lease_id, caller, renew=wanted.renew, prefixes=READING_PREFIXES))
+        except NoSuchLease as error:
+            raise _not_found(error) from error
 
     async def end_lease(self, request: web.Request) -> web.Response:
         """The caller wants its copy no more."""
         wanted = decode(await request.read(), LeaseEnd)
-        self._host.release(request.match_info["lease"], caller_of(request), wanted.reason[:500])
+        reason = printable(wanted.reason, TERMS_TEXT_CHARS)
+        try:
+            self._host.release(request.match_info["lease"], caller_of(request), reason)
+        except NoSuchLease as error:
+            raise _not_found(error) from error
         return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+def _not_found(error: NoSuchLease) -> Refused:
+    return Refused(HTTPStatus.NOT_FOUND, error.what, where=error.where, fix=error.fix)
 
 
 def _json(value: object) -> web.Response:

@@ -20,7 +20,7 @@ _PREFIX = "sha256:"
 
 
 class StoredArtifact(msgspec.Struct, frozen=True):
-    """An artifact in the store. ``added_at`` (seconds) is when this process came by it."""
+    """An artifact in the store. ``added_at`` (seconds) is when this process came by it, or was last to use it."""
 
     digest: Digest
     size_bytes: int
@@ -72,6 +72,14 @@ class ArtifactStore:
     def has(self, digest: Digest) -> bool:
         """Whether the artifact is here, whole."""
         return digest in self._stored
+
+    def renew(self, digest: Digest) -> bool:
+        """Whether the artifact is here; if so it counts as just added, for :meth:`collect`."""
+        artifact = self._stored.get(digest)
+        if artifact is None:
+            return False
+        self._stored[digest] = msgspec.structs.replace(artifact, added_at=self._clock.now())
+        return True
 
     def list(self) -> tuple[StoredArtifact, ...]:
         """All artifacts, by digest."""

@@ -58,7 +58,7 @@ _FORGET = """
 
 
 class LeaseStore:
-    """All leases of a site. What a method wrote is on the disk when it returns."""
+    """All leases of a site. What a method wrote is on the disk when it returns, unless it was told not to wait."""
 
     def __init__(self, database: Database, *, ended_kept: int = ENDED_LEASES_KEPT) -> None:
         self._database = database
@@ -74,9 +74,12 @@ class LeaseStore:
         evidence: Evidence | None = None,
         ending: str | None = None,
         ends_by: float | None = None,
+        durable: bool = True,
     ) -> Lease:
         """Keep a lease as it stands now, new or known (renewed, under notice). Evidence once given is kept.
 
+        ``durable`` False is for another term of a known lease: losing that with the power makes it a lease whose term
+        is over, and such a one goes on for its grace and is renewed.
         Raises :class:`RemoteError` if the hosting site did not sign it, :class:`LocalError` if it has ended already
         or cannot be written.
         """
@@ -97,7 +100,7 @@ class LeaseStore:
             ending,
             ends_by,
         )
-        with self._database.promise() as connection:
+        with self._database.promise() if durable else self._database.note() as connection:
             if connection.execute(_PUT, row).rowcount == 0:
                 raise LocalError("has ended already", where=where, fix="ask for a new one")
         return lease

@@ -65,7 +65,9 @@ def small(step: int = 0, names: Mapping[str, str] | None = None) -> View:
     )
     state = "serving" if step else "known"
     sites = (
-        ViewSite(HOME, names["home"], "http://192.0.2.1:8080", "self", "192.0.2.1:8443", "paris", 0.0, None, (SERVICE,)),
+        ViewSite(
+            HOME, names["home"], "http://192.0.2.1:8080", "self", "192.0.2.1:8443", "paris", 0.0, None, (SERVICE,)
+        ),
         ViewSite(lyon, names["lyon"], "http://192.0.2.2:8080", state, "", "lyon", 0.04, 6.1, (SERVICE,), ("dht",)),
         ViewSite(
             oslo, names["oslo"], "http://192.0.2.3:8080", state, "", "oslo", 0.055, 14.0, (SERVICE,), ("dht", "dns")

@@ -81,7 +81,7 @@ def told(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, None], ids=["kill -9", "terminate", "end"])
 @pytest.mark.parametrize("link", ["tun", "veth"])
-@pytest.mark.parametrize("users", ["root", "user"])
+@pytest.mark.parametrize("users", ["root", pytest.param("user", marks=pytest.mark.user_namespaces)])
 def test_nothing_stays_when_the_owner_ends(how: signal.Signals | None, link: str, users: str) -> None:
     before = socket.if_nameindex()
     with owner(link, users) as process:
@@ -160,6 +160,7 @@ def test_another_user_can_run_one_without_any_privilege() -> None:
     assert [line.split()[1] for line in found["traced"].splitlines()[1:]] == found["hops"]
 
 
+@pytest.mark.user_namespaces
 def test_where_namespaces_are_forbidden_it_is_said_why() -> None:
     # Inside a user namespace whose own limit on namespaces is 0, nobody can make more.
     if available().namespaces == "":

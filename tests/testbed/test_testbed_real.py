@@ -89,7 +89,9 @@ def received(receiver: socket.socket) -> list[tuple[bytes, float]]:
 
 
 @pytest.mark.parametrize("tun", [True, False], ids=["tun", "veth"])
-@pytest.mark.parametrize("root", [True, False], ids=["root", "user-namespace"])
+@pytest.mark.parametrize(
+    "root", [True, pytest.param(False, marks=pytest.mark.user_namespaces)], ids=["root", "user-namespace"]
+)
 def test_round_trips_are_the_nominal_ones_whatever_the_hosts_are_made_of(tun: bool, root: bool) -> None:
     with Testbed(icon(), tun=tun, root=root) as net:
         assert net.ready is not None

@@ -150,7 +150,7 @@ async def test_only_the_first_worker_of_a_site_calls_the_parent(sites: Sites) ->
     workers = [await sites.start({"chat": chat}, run="c", index=index, workers=3) for index in range(3)]
     for worker in reversed(workers):
         worker.install(parent_route(uplink=to(parent)))
-    await linked(parent)
+    await linked(parent, workers[0])
     assert [worker.gateway.connections for worker in workers] == [1, 0, 0]
     assert parent.gateway.connections == 1
 

@@ -45,6 +45,7 @@ class Served(LoopThread):
         super().__init__()
         self._make_app = make_app
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server
         self.port = 0
 
     @property
@@ -72,13 +73,27 @@ class Served(LoopThread):
         self.run(self._stop())
 
     async def _start(self) -> None:
-        self._runner = web.AppRunner(self._make_app(), handler_cancellation=True, shutdown_timeout=0.2)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        runner = web.AppRunner(self._make_app(), handler_cancellation=True, shutdown_timeout=0.2)
+        await runner.setup()
+        assert runner.server is not None
+        self._listening = await self._loop.create_server(runner.server, "127.0.0.1", self.port, reuse_address=True)
+        self._runner = runner
+        self.port = self._listening.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return
+        # A user accepted in the very moment asyncio closes a server is leaked by it, so accepting ends first.
+        for listening in self._listening.sockets:
+            self._loop.remove_reader(listening.fileno())
+        await _settled()
+        self._listening.close()
+        await runner.cleanup()
+        await _settled()
+
+
+async def _settled() -> None:
+    """Let what asyncio has put off to its next turns (accepting, closing) be done; it takes three at most."""
+    for _ in range(5):
+        await asyncio.sleep(0)

@@ -16,7 +16,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from chromium import console_errors, requested, view
 
 pytestmark = pytest.mark.browser
-FAR_MS, NEAR_MS = 120, 10
+FAR_MS, NEAR_MS = 200, 10
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_a_page_told_to_move_does_so_without_losing_a_message(
     moved = state(browser)
     [move] = moved["moves"]
     assert move["before_ms"] >= FAR_MS
-    assert move["after_ms"] < move["before_ms"] / 2
+    wait(browser, lambda: state(browser)["rtt_ms"] < FAR_MS / 2)
     assert moved["host"] == move["to"] != move["from"]
     assert moved["missed"] == 0
     assert moved["losses"] == 0

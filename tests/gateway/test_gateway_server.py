@@ -350,3 +350,37 @@ async def test_a_fast_guest_comes_to_be_called_without_a_thread(sites: Sites) ->
                 writer.write(get(close=False))
                 await read_answer(reader)
     assert names[0] is False
+
+
+async def test_what_is_pipelined_behind_a_slow_guest_is_not_read_without_end(sites: Sites) -> None:
+    endless = Endless()
+    site = await sites.start({"endless": endless})
+    async with connected(site.port) as (reader, writer):
+        writer.write(get(close=False))
+        await asyncio.to_thread(endless.entered.acquire)
+        body = b"x" * 500_000
+        writer.write(get(method="POST", body=body, close=False) * 100)
+        with pytest.raises(TimeoutError):  # 50 MB do not fit the sockets' buffers, so they were not all taken
+            await asyncio.wait_for(writer.drain(), 1)
+        endless.release.set()
+        for _ in range(101):
+            assert (await read_answer(reader)).body == b"at last"
+
+
+async def test_a_user_who_leaves_while_a_websocket_opens_is_reported_to_the_guest(sites: Sites) -> None:
+    endless, events = Endless(), []
+
+    def slow(environment: dict[str, str], body: bytes) -> bytes:
+        events.append(environment["FOOTLOOSE_EVENT"])
+        return endless(environment, body) if events == ["open"] else b""
+
+    site = await sites.start({"slow": slow})
+    handshake = get(f"/{WEB}/", "Upgrade: websocket", "Sec-WebSocket-Version: 13", close=False).replace(
+        b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    async with connected(site.port) as (_, writer):
+        writer.write(handshake)
+        await asyncio.to_thread(endless.entered.acquire)
+    endless.release.set()
+    await eventually(lambda: events == ["open", "close"])
+    assert site.gateway.connections == 0

@@ -68,6 +68,8 @@ class HttpConnection(asyncio.Protocol):
         self._parser.feed(data)
         if self._busy is None:
             self._serve()
+        else:
+            self._read_on()
 
     def eof_received(self) -> bool:
         """The user sends no more, but may wait for an answer."""
@@ -143,7 +145,8 @@ class HttpConnection(asyncio.Protocol):
         if self._over:
             return
         parser = self._parser
-        waiting = bool(parser.ready)
+        opening = self._busy is not None and self._busy.upgrade
+        waiting = bool(parser.ready) or opening
         if waiting != self._paused_reading:
             self._paused_reading = waiting
             self._transport.pause_reading() if waiting else self._transport.resume_reading()

@@ -20,6 +20,7 @@ _FOR_US = frozenset((b"upgrade", b"expect", b"transfer-encoding"))
 _SINGLE = frozenset(("HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH"))
 _KNOWN_KEYS: dict[bytes, str] = {}
 _KNOWN_KEYS_MAX = 4096
+_KNOWN_KEY_BYTES = 64
 _UPGRADE, _EXPECT, _CODING = "-UPGRADE", "-EXPECT", "-TRANSFER_ENCODING"
 _BODY_OVERHEAD_BYTES = 64 * 1024  # chunk sizes, extensions and trailers of one body
 
@@ -273,6 +274,6 @@ def _key(name: bytes) -> str:
         key = lower.decode().upper().replace("-", "_")
     else:
         key = "HTTP_" + lower.decode().upper().replace("-", "_")
-    if len(_KNOWN_KEYS) < _KNOWN_KEYS_MAX:
+    if len(_KNOWN_KEYS) < _KNOWN_KEYS_MAX and len(name) <= _KNOWN_KEY_BYTES:
         _KNOWN_KEYS[name] = key
     return key

@@ -13,6 +13,7 @@ from footloose.model.app import HttpRoute, ServiceId
 
 T = TypeVar("T")
 ANY_HOST = "*"
+_AUTHORITY_CHARS = 300  # a DNS name has at most 253
 
 
 class Routes(Generic[T]):
@@ -56,9 +57,13 @@ class Authority(msgspec.Struct, frozen=True):
     port: int | None = None
 
 
-@lru_cache(maxsize=1024)
 def parse_authority(text: str) -> Authority | None:
     """``text`` (``host``, ``host:port``, ``[v6]:port``) taken apart, lower-case; None if it is none of these."""
+    return _parse_authority(text) if len(text) <= _AUTHORITY_CHARS else None
+
+
+@lru_cache(maxsize=1024)
+def _parse_authority(text: str) -> Authority | None:
     name, colon, port = text.rpartition(":")
     if not colon or port.endswith("]"):
         name, port = text, ""

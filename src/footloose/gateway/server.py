@@ -118,12 +118,16 @@ class Gateway:
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         reported_s = loop.time()
+        dropped = 0
         while True:
             await asyncio.sleep(self._config.sweep_s)
             self._shared.tick()
             now_s = self._shared.tick_s
             for connection in list(self._shared.connections):
                 connection.sweep(now_s)
+            if self._fanout.dropped > dropped:
+                dropped = self._fanout.dropped
+                _log.warning("%d messages to other workers did not fit their queues so far", dropped)
             if now_s - reported_s >= WEBSOCKET_REPORT_S:
                 reported_s = now_s
                 self._reporter.repeat_open()

@@ -105,7 +105,8 @@ export class Decisions {
   #update(line, decision) {
     const elsewhere = decision.site === this.#node ? "" : ` (at ${this.#names(decision.site)})`;
     const service = this.#services.size > 1 && this.#service === "" ? ` · ${serviceName(decision.service)}` : "";
-    text(line.querySelector(".what"), `${this.#names(decision.subject)} → ${this.#names(decision.outcome)}${elsewhere}${service}`);
+    const subject = decision.subject === "" ? "" : `${this.#names(decision.subject)} → `;
+    text(line.querySelector(".what"), `${subject}${this.#names(decision.outcome)}${elsewhere}${service}`);
   }
 }
 

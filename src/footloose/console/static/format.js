@@ -17,9 +17,10 @@ export function band(ms) {
 /** Whether a figure was given. */
 export const known = (value) => typeof value === "number" && Number.isFinite(value);
 
-/** Milliseconds without their unit: one digit after the point below ten. */
+/** Milliseconds without their unit: one digit after the point below ten, two below one. */
 export function figure(ms) {
   if (!known(ms)) return "–";
+  if (ms < 0.995) return ms.toFixed(2);
   return ms < 9.95 ? ms.toFixed(1) : String(Math.round(ms));
 }
 

@@ -308,6 +308,15 @@ class Loop:
             self._effects.append(Measure(self.sites[node], place.prefix, place.address))
             self._choose_for(place.prefix, now)
 
+    def _measure_again(self, site: NodeId) -> None:
+        """A site is back that was silent: what could not be measured meanwhile is measured now."""
+        if (record := self.sites.get(site)) is None:
+            return
+        for place in self.located.values():
+            if site in place.sightings and site not in place.rtt_ms and site not in place.measuring:
+                place.measuring.add(site)
+                self._effects.append(Measure(record, place.prefix, place.address))
+
     def _measured(self, event: RttMeasured, now: float) -> None:
         place = self.located.get(event.prefix)
         if place is None:
@@ -441,6 +450,8 @@ class Loop:
             kind = "again" if before is State.SUSPECT else "cold" if switch.cold else "hot"
             inputs = {"kind": kind, "took_ms": round((now - switch.asked_at) * 1000, 1)}
             self._note(running.service, "deploy", site, "serving", f"{name} runs a copy ({kind})", inputs, now)
+            if before is State.SUSPECT:
+                self._measure_again(site)
         elif switch.state is State.SUSPECT:
             self._note(running.service, "redirect", site, "suspended", f"{name} is not heard of", {}, now)
         elif switch.state is State.ENDED:
@@ -481,7 +492,7 @@ class Loop:
         reason = f"{self._name(site)} serves and is nearer"
         if user is not None and place is not None:
             here_ms = origin_rtt_ms(user, place, self.here)
-            there_ms = rtts_to(place, here_ms, now).get(site)
+            there_ms = rtts_to(user, place, self.here, now).get(site)
             inputs |= {"rtt_ms": there_ms, "rtt_here_ms": here_ms}
             if here_ms is not None and there_ms is not None:
                 reason += f": {there_ms:.1f} ms instead of {here_ms:.1f} ms"

@@ -16,13 +16,19 @@ from footloose.placement.interface import Placement
 DEMAND_HALF_LIFE_S = 30.0
 """How fast past requests stop counting as demand."""
 
+RTTS_KEPT = 16
+"""Sites that served a user whose round trip to it is remembered."""
+
 LOOK_AGAIN_FIRST_S = 2.0
 """How soon sites near new users are looked for a second time; each further wait is twice as long."""
 
 
 @dataclass
 class User:
-    """One prefix's use of one service: requests, halved every ``DEMAND_HALF_LIFE_S``, and WebSockets."""
+    """One prefix's use of one service: requests, halved every ``DEMAND_HALF_LIFE_S``, and WebSockets.
+
+    ``rtt_at_ms`` is what the kernels of the sites that served it measured, last of all.
+    """
 
     prefix: Prefix
     address: str
@@ -33,6 +39,7 @@ class User:
     requests: int = 0
     errors: int = 0
     open_websockets: int = 0
+    rtt_at_ms: dict[NodeId, float] = field(default_factory=dict)
     _weight: float = 0.0
 
     def see(self, seen: Observation, site: NodeId, now: float) -> None:
@@ -46,7 +53,9 @@ class User:
         self.errors += seen.errors
         self.open_websockets = seen.open_websockets
         if seen.rtt_ms is not None:
-            self.rtt_ms = seen.rtt_ms
+            self.rtt_ms = self.rtt_at_ms[site] = seen.rtt_ms
+            if len(self.rtt_at_ms) > RTTS_KEPT:
+                del self.rtt_at_ms[next(iter(self.rtt_at_ms))]
             if self.first_rtt_ms is None:
                 self.first_rtt_ms = seen.rtt_ms
 

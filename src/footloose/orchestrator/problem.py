@@ -26,26 +26,31 @@ def why_excluded(record: SiteRecord, spec: Service) -> str | None:
     return None
 
 
-def rtts_to(located: Located, present_rtt_ms: float | None, now: float) -> dict[NodeId, float]:
+def rtts_to(user: User, located: Located, here: NodeId, now: float) -> dict[NodeId, float]:
     """Round trip from each site to one prefix: measured, or estimated where that is enough to act on (design rule 2).
 
-    Empty until the prefix has settled, unless a record's own figure makes the choice clear-cut.
+    Empty until the prefix has settled, unless a record's own figure makes the choice clear-cut. Users who answer no
+    site's probes are placed by estimates; where they have been served, by what the kernel there measured.
     """
-    known = dict(located.rtt_ms) if located.settled(now) else {}
-    if known or located.route is None or present_rtt_ms is None:
+    settled, present = located.settled(now), origin_rtt_ms(user, located, here)
+    known = dict(located.rtt_ms) if settled else {}
+    if known or located.route is None or present is None:
         return known
     for site, sighting in located.sightings.items():
-        guess = estimate(located.route, sighting, present_rtt_ms)
-        if guess is not None and guess.clear_cut:
+        guess = estimate(located.route, sighting, present)
+        if guess is not None and (settled or guess.clear_cut):
             known[site] = located.rtt_ms.get(site, guess.rtt_ms)
+        if site in user.rtt_at_ms:
+            known[site] = user.rtt_at_ms[site]
     return known
 
 
 def origin_rtt_ms(user: User, located: Located, here: NodeId) -> float | None:
-    """What a user has, or would have, if served from here."""
+    """What a user has, or would have, if served from here: as the kernel measured it, or else the last trace."""
+    traced = located.route.rtt_ms if located.route is not None else None
     if user.site == here and user.rtt_ms is not None:
         return user.rtt_ms
-    return located.route.rtt_ms if located.route is not None else None
+    return traced if traced is not None else user.rtt_at_ms.get(here)
 
 
 def problem_of(
@@ -62,7 +67,7 @@ def problem_of(
     rtts: dict[NodeId, dict[Prefix, float]] = {}
     for user, place in _placeable(running, located):
         present = origin_rtt_ms(user, place, here)
-        known = rtts_to(place, present, now)
+        known = rtts_to(user, place, here, now)
         if present is None or not known:
             continue
         demand[user.prefix] = user.demand(now)
@@ -107,6 +112,9 @@ def _is_running(running: Running, site: NodeId) -> bool:
 
 
 def _eligible(running: Running, record: SiteRecord | None, site: NodeId, now: float) -> bool:
+    copy = running.copies.get(site)
+    if copy is not None and copy.state in (State.SUSPECT, State.RETIRING):
+        return False  # nobody is sent there now: the next best may have to do
     if record is None or running.refused_until.get(site, 0.0) > now:
         return False
     return _is_running(running, site) or why_excluded(record, running.spec) is None

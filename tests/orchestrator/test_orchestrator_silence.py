@@ -1,0 +1,112 @@
+"""Sites that fall silent and come back, and users who answer no probe."""
+
+import pytest
+from test_orchestrator_by_hand import FAR_AT, HOME, NEAR_AT, PREFIX, USER, Scene, an_app, asked, redirects
+
+from footloose.core.limits import SILENT_AFTER_S
+from footloose.migration.switch import PollAnswered, PollFailed, State
+from footloose.model.network import Hop, Observation, Route, router_id
+from footloose.model.site import Sighting, SiteRecord, Source
+from footloose.orchestrator.messages import (
+    CopyEvent,
+    DiscoveryFinished,
+    Effect,
+    Measure,
+    RouteTraced,
+    RttMeasured,
+    SiteSighted,
+)
+
+EXCHANGE = "203.0.113.9"
+
+
+def sighted(scene: Scene, site: SiteRecord, to_router_ms: float) -> None:
+    """A site was found at the exchange on the way to the users."""
+    at = router_id(EXCHANGE)
+    scene.tell(SiteSighted(PREFIX, Sighting(site.api, Source.DHT, site.node, site, at, to_router_ms, 2)))
+
+
+def found(user_rtt_ms: float | None, behind: tuple[Hop, ...] = ()) -> Scene:
+    """A scene with users 80 ms away, and two sites found at the exchange, of which the near one is nearer to it."""
+    scene = Scene(an_app())
+    scene.users()
+    route = Route(USER, (Hop(1, EXCHANGE, 50.0), *behind), user_rtt_ms)
+    scene.tell(RouteTraced(PREFIX, route))
+    sighted(scene, NEAR_AT, 4.0)
+    sighted(scene, FAR_AT, 9.0)
+    return scene
+
+
+def measured(scene: Scene, site: SiteRecord, rtt_ms: float | None) -> list[Effect]:
+    return scene.tell(RttMeasured(site.node, PREFIX, rtt_ms))
+
+
+def both_measured() -> Scene:
+    """Both sites have answered, and the near one serves."""
+    scene = found(80.0)
+    scene.tell(DiscoveryFinished(PREFIX))
+    measured(scene, NEAR_AT, 10.0)
+    measured(scene, FAR_AT, 20.0)
+    scene.grant(NEAR_AT)
+    return scene
+
+
+def silence(scene: Scene, site: SiteRecord) -> list[Effect]:
+    """A copy leaves polls unanswered until it is no longer counted on."""
+    scene.now += SILENT_AFTER_S
+    return scene.tell(CopyEvent(scene.service, site.node, PollFailed("no answer")))
+
+
+def test_users_of_a_silent_copy_go_to_the_next_nearest_at_once() -> None:
+    scene = both_measured()
+    effects = silence(scene, NEAR_AT)
+    assert scene.loop.services[scene.service].copies[NEAR_AT.node].state is State.SUSPECT
+    assert redirects(effects) == {}
+    assert asked(effects) == [FAR_AT.node]
+    assert redirects(scene.grant(FAR_AT)) == {PREFIX: f"{FAR_AT.gateway}/{scene.service}/"}
+
+
+def test_a_copy_that_is_heard_again_gets_its_users_back() -> None:
+    scene = both_measured()
+    silence(scene, NEAR_AT)
+    scene.grant(FAR_AT)
+    effects = scene.tell(CopyEvent(scene.service, NEAR_AT.node, PollAnswered()))
+    assert redirects(effects) == {PREFIX: f"{NEAR_AT.gateway}/{scene.service}/"}
+
+
+def test_what_could_not_be_measured_while_a_site_was_silent_is_measured_when_it_is_back() -> None:
+    scene = both_measured()
+    silence(scene, NEAR_AT)
+    measured(scene, NEAR_AT, None)
+    effects = scene.tell(CopyEvent(scene.service, NEAR_AT.node, PollAnswered()))
+    assert [effect.site.node for effect in effects if isinstance(effect, Measure)] == [NEAR_AT.node]
+    assert redirects([*measured(scene, NEAR_AT, 10.0)]) == {PREFIX: f"{NEAR_AT.gateway}/{scene.service}/"}
+
+
+def unanswered() -> Scene:
+    """Users who answer neither the trace nor any probe; what lies behind the exchange is far from clear-cut."""
+    far_behind = (Hop(2, "203.0.113.17", 52.0), Hop(3, "203.0.113.25", 70.0), Hop(4, "203.0.113.33", 72.0))
+    scene = found(None, far_behind)
+    scene.tell(DiscoveryFinished(PREFIX))
+    measured(scene, NEAR_AT, None)
+    return scene
+
+
+def test_users_who_answer_no_probe_are_placed_by_estimates_once_all_have_tried() -> None:
+    scene = unanswered()
+    assert asked(scene.seen) == []
+    assert asked(measured(scene, FAR_AT, None)) == [NEAR_AT.node]
+    assert redirects(scene.grant(NEAR_AT)) == {PREFIX: f"{NEAR_AT.gateway}/{scene.service}/"}
+
+
+@pytest.mark.parametrize(("there_ms", "stays"), [(33.0, True), (95.0, False)])
+def test_the_kernel_of_the_copy_confirms_or_corrects_the_estimate(there_ms: float, stays: bool) -> None:
+    scene = unanswered()
+    measured(scene, FAR_AT, None)
+    scene.grant(NEAR_AT)
+    seen = Observation(scene.service, PREFIX, USER, requests=1, rtt_ms=there_ms, site=NEAR_AT.node)
+    scene.tell(CopyEvent(scene.service, NEAR_AT.node, PollAnswered((seen,))))
+    measured(scene, NEAR_AT, None)
+    at = scene.loop.services[scene.service].placement.assignment.get(PREFIX)
+    assert at == (NEAR_AT.node if stays else FAR_AT.node)
+    assert scene.loop.services[scene.service].users[PREFIX].rtt_at_ms[HOME.node_id] == 80.0

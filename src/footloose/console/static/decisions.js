@@ -5,6 +5,7 @@ import { clock, count, plural, serviceName } from "./format.js";
 
 const KEPT = 1_000;
 const SHOWN = 200;
+const NODE_IDS = /\b[a-z2-7]{52}\b/g;
 const STEPS = ["observe", "trace", "discover", "measure", "choose", "agree", "deploy", "redirect", "retire"];
 
 /** Keeps decisions and shows those that pass the filters: service, step, and what they are about. */
@@ -85,7 +86,7 @@ export class Decisions {
     const inputs = html("dl", {});
     for (const [name, value] of Object.entries(decision.inputs ?? {})) {
       const shown = typeof value === "object" && value !== null ? JSON.stringify(value, null, 1) : String(value);
-      inputs.append(html("div", {}, html("dt", {}, name), html("dd", {}, shown)));
+      inputs.append(html("div", {}, html("dt", {}, this.#named(name)), html("dd", {}, this.#named(shown))));
     }
     inputs.append(html("div", {}, html("dt", {}, "site"), html("dd", {}, decision.site)));
     inputs.append(html("div", {}, html("dt", {}, "service"), html("dd", {}, decision.service)));
@@ -100,6 +101,10 @@ export class Decisions {
     );
     const head = html("summary", {}, line, html("p", { class: "reason" }, decision.reason));
     return html("li", {}, html("details", {}, head, inputs));
+  }
+
+  #named(words) {
+    return words.replace(NODE_IDS, (id) => this.#names(id));
   }
 
   #update(line, decision) {

@@ -241,6 +241,13 @@ function ticks(scale, farthest) {
   return chosen;
 }
 
+/** The way of a flow: along the tree, or down to a site apart from it. */
+export function way({ from, to, path }) {
+  if (!to.apart) return curve(path);
+  const middle = (from.y + to.y) / 2;
+  return `M${from.x} ${from.y}C${from.x} ${middle} ${to.x} ${middle} ${to.x} ${to.y}`;
+}
+
 /** A smooth line through points: level at each of them, as the lines of the tree are. */
 export function curve(path) {
   const [start, ...rest] = path;

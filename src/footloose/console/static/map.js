@@ -3,7 +3,7 @@
 import { byId, html, keyed, set, svg, text } from "./dom.js";
 import { BANDS, band, figure, known, millis, plural, price, serviceName } from "./format.js";
 import { userKey } from "./history.js";
-import { LABEL_ROW, curve, layOut } from "./layout.js";
+import { LABEL_ROW, curve, layOut, way } from "./layout.js";
 
 const FRESH_MS = 2_500; // how long a new link stands out
 const MOVING_FLOWS = 60; // links that are animated at most; more would only flicker
@@ -100,7 +100,7 @@ export class TreeMap {
       (flow) => `${userKey(flow.user)} ${flow.user.site}`,
       (flow) => this.#newFlow(flow),
       (path, flow) => {
-        shape(path, curve(flow.path));
+        shape(path, way(flow));
         set(path, "data-band", band(flow.user.rtt_ms));
         set(path, "data-lit", lit.has(flow.from.id) && lit.has(flow.to.id));
       },

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from footloose.core.errors import LocalError
 from footloose.core.limits import INLINE_GUEST_MS, SLOW_GUEST_MS
-from footloose.gateway.calls import Pace, call
+from footloose.gateway.calls import Pace, call, call_in_thread
 from footloose.gateway.front import answer_of
 from footloose.gateway.lanes import Lanes
 from footloose.model.guest import GuestAnswer, GuestError, GuestFault
@@ -142,3 +142,17 @@ def test_what_a_guest_answers_is_passed_on() -> None:
     outcome = call(FakeGuest(lambda environment, body: GuestAnswer(hello(environment, body), b"log")), (), b"")
     assert (outcome.status, outcome.log, answer_of(outcome)[0].body) == (200, b"log", b"hello")
     assert call(FakeGuest(trap), (), b"").log == b"about to trap"
+
+
+def test_a_call_that_waited_costs_less_than_one_that_worked() -> None:
+    wait, work = threading.Event(), FakeGuest(hello)
+
+    def waiting(environment: dict[str, str], body: bytes) -> bytes:
+        wait.wait(0.05)
+        return hello(environment, body)
+
+    waited = call_in_thread(FakeGuest(waiting), (), b"")
+    assert waited.ms > 40
+    assert waited.cost_ms < waited.ms / 2
+    assert call(FakeGuest(waiting), (), b"").cost_ms >= 2 * INLINE_GUEST_MS
+    assert call_in_thread(work, (), b"").output == call(work, (), b"").output

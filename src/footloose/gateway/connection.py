@@ -187,20 +187,12 @@ class HttpConnection(asyncio.Protocol):
             self._call(request, decided)
 
     def _call(self, request: Request, call: Call) -> None:
-        service = call.served.service
-        seen = self._shared.counts.request(service, self._user.prefix, self._user.address, self)
-
+        shared, user = self._shared, self._user
+        seen = shared.counts.request(call.served.service, user.prefix, user.address, self)
         if not self._measured:
             self._measured = True
             seen.measure()
-
-        def done(outcome: Outcome) -> None:
-            self._busy = None
-            self._finish(request, seen, outcome)
-            if not self._over:
-                self._serve()
-
-        outcome = self._shared.run(call.served, call.environment, request.body, done)
+        outcome = shared.run(call.served, call.environment, request.body, partial(self._called, request, seen))
         if outcome is True:
             self._busy = request
             self._deadline_s = _NEVER
@@ -208,6 +200,12 @@ class HttpConnection(asyncio.Protocol):
             self._respond(request, BUSY)
         else:
             self._finish(request, seen, outcome)
+
+    def _called(self, request: Request, seen: Seen, outcome: Outcome) -> None:
+        self._busy = None
+        self._finish(request, seen, outcome)
+        if not self._over:
+            self._serve()
 
     def _finish(self, request: Request, seen: Seen, outcome: Outcome) -> None:
         response, failure = answer_of(outcome)

@@ -89,30 +89,28 @@ class RequestParser:
     def feed(self, data: bytes) -> None:
         """Take the next bytes. What is wrong with them is told by ``refusal``."""
         while data and self.refusal is None and not self._last and not self._closed:
-            data = self._feed(data)
+            self._began = False
+            rest = b""
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = self._upgraded(data[upgrade.args[0] :])
+            except httptools.HttpParserCallbackError as error:
+                if self.refusal is None:  # not one of ours: a fault in this module must not pass for a bad request
+                    raise error.__context__ or error from None
+            except httptools.HttpParserError as error:
+                if not self._last:
+                    self.refusal = Refusal(400, f"not an HTTP/1.1 request: {error}")
+            if self.in_progress and self.refusal is None:
+                # What trickles in is measured here, as llhttp keeps unfinished headers and chunk extensions to itself.
+                self._fed_bytes = 0 if self._began else self._fed_bytes + len(data)
+                self._check_fed()
+            data = rest
 
     def close(self) -> None:
         """Let go of llhttp, which refers back to this object."""
         self._closed = True
         del self._parser
-
-    def _feed(self, data: bytes) -> bytes:
-        self._began = False
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            return self._upgraded(data[upgrade.args[0] :])
-        except httptools.HttpParserCallbackError as error:
-            if self.refusal is None:  # not one of ours: a fault in this module must not pass for a bad request
-                raise error.__context__ or error from None
-        except httptools.HttpParserError as error:
-            if not self._last:
-                self.refusal = Refusal(400, f"not an HTTP/1.1 request: {error}")
-        if self.in_progress and self.refusal is None:
-            # What trickles in is measured here, as llhttp keeps unfinished headers and chunk extensions to itself.
-            self._fed_bytes = 0 if self._began else self._fed_bytes + len(data)
-            self._check_fed()
-        return b""
 
     def _check_fed(self) -> None:
         if not self._in_body and self._fed_bytes > REQUEST_HEAD_BYTES:

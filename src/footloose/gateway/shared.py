@@ -16,7 +16,7 @@ from footloose.core.limits import (
     REQUEST_HEAD_TIMEOUT_S,
     WRITE_STALL_S,
 )
-from footloose.gateway.calls import Outcome, call
+from footloose.gateway.calls import Outcome, call, call_in_thread
 from footloose.gateway.front import Front
 from footloose.gateway.lanes import Lanes
 from footloose.gateway.reporting import Reporter
@@ -125,10 +125,15 @@ class Shared:
         pairs = tuple(environment.items())
         if served.pace.fast(perf_counter()):
             outcome = call(guest, pairs, body)
-            self._note(served, outcome)
+            served.pace.took(outcome.cost_ms, outcome.ended_s)
+            if outcome.log:
+                self._log(served, outcome)
             return outcome
         return self.lanes.submit(
-            served.service, partial(call, guest, pairs, body), partial(self._finished, served, done), must=must
+            served.service,
+            partial(call_in_thread, guest, pairs, body),
+            partial(self._finished, served, done),
+            must=must,
         )
 
     def slow_reader(self, service: ServiceId) -> None:
@@ -137,10 +142,10 @@ class Shared:
         self.reporter.log(service, f"a WebSocket was dropped: too slow a reader ({self.slow_readers_dropped} so far)")
 
     def _finished(self, served: Served, done: Callable[[Outcome], None], outcome: Outcome) -> None:
-        self._note(served, outcome)
-        done(outcome)
-
-    def _note(self, served: Served, outcome: Outcome) -> None:
         served.pace.took(outcome.cost_ms, outcome.ended_s)
         if outcome.log:
-            self.reporter.log(served.service, outcome.log.decode(errors="replace"))
+            self._log(served, outcome)
+        done(outcome)
+
+    def _log(self, served: Served, outcome: Outcome) -> None:
+        self.reporter.log(served.service, outcome.log.decode(errors="replace"))

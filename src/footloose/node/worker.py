@@ -5,6 +5,7 @@ It owns nothing. What to serve it is told over its control socket; when that clo
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import resource
@@ -168,6 +169,7 @@ def raise_file_limit() -> None:
 def serve(config: WorkerConfig, runtime: Runtime) -> None:
     """Be a worker until it is over."""
     raise_file_limit()
+    gc.freeze()  # what is there now stays: the collector need not look at it again and again
     uvloop.run(Worker(config, runtime).run())
 
 

@@ -70,6 +70,8 @@ Pages = Callable[[web.Application], None]
 
 AFTER_FAILURE_S = 10.0
 """How soon something done again and again is tried again after it failed."""
+FIRST_MEETING_S = 0.25
+"""How soon a site of the configuration that did not answer is asked again; each further wait is twice as long."""
 
 
 class Node:
@@ -83,6 +85,7 @@ class Node:
         self._events: Feed[bytes] = Feed()
         self._logged: Feed[GuestLog] = Feed()
         self._meter = Meter()
+        self._meet_again_s = FIRST_MEETING_S
         self._echo = Echo(config.echo_port, config.own_address) if config.echo_port is not None else None
 
     async def __aenter__(self) -> "Node":
@@ -321,10 +324,11 @@ class Node:
     async def _meet_sites(self) -> float:
         """Ask the sites of the configuration who they are, so that people can name them before users come."""
         now = self._clock.now()
-        for endpoint in self._config.sites:
-            if not self.loop.knows(endpoint, now):
-                self._errands.run(Identify(endpoint, None))
-        return REDISCOVER_S
+        unknown = [endpoint for endpoint in self._config.sites if not self.loop.knows(endpoint, now)]
+        for endpoint in unknown:
+            self._errands.run(Identify(endpoint, None))
+        self._meet_again_s = min(2 * self._meet_again_s, REDISCOVER_S) if unknown else FIRST_MEETING_S
+        return self._meet_again_s if unknown else REDISCOVER_S
 
     async def _collect_garbage(self) -> float:
         self.host.collect_garbage()

@@ -1,5 +1,6 @@
 """One JSON line per request on standard error, if the operator wants it."""
 
+import contextlib
 import sys
 from typing import IO
 
@@ -24,5 +25,6 @@ class Access(msgspec.Struct, frozen=True):
 def write(access: Access, stream: IO[bytes] | None = None) -> None:
     """Write one line."""
     out = stream if stream is not None else sys.stderr.buffer
-    out.write(encode(access) + b"\n")
-    out.flush()
+    with contextlib.suppress(BrokenPipeError):  # nobody reads the log any more; users are served all the same
+        out.write(encode(access) + b"\n")
+        out.flush()

@@ -13,8 +13,8 @@ from pathlib import Path
 from cli_fake_node import fake_node
 
 from footloose.cli.main import run
+from markdown_pages import ROOT, blocks
 
-ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/reference/cli.md"
 EXAMPLE = ROOT / "docs/reference/app-file.md"
 HANDLER = ROOT / "src/footloose/samples/hello/hello_handler.wasm"
@@ -28,14 +28,13 @@ def with_outputs(page: str) -> str:
 
 def commands_of(page: str) -> list[str]:
     """Every command shown in ``page``, in order."""
-    return [line[2:] for block in _BLOCK.findall(page) for line in block.splitlines() if line.startswith("$ ")]
+    shown = [line for block in blocks(page, "console") for line in block.text.splitlines()]
+    return [line.removeprefix("$ ") for line in shown if line.startswith("$ ")]
 
 
 def first_app_file(page: str) -> str:
     """The first YAML block of ``page``."""
-    found = re.search(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    assert found is not None
-    return found[1]
+    return blocks(page, "yaml")[0].text
 
 
 @contextmanager

@@ -81,6 +81,12 @@ def test_every_address_on_the_way_has_a_name_that_leads_back(served: tuple[Testb
 
 
 @pytest.mark.root
+@pytest.mark.parametrize("name", ["_edge._tcp.nowhere.test", "9.9.9.192.in-addr.arpa"])
+def test_a_name_in_no_zone_is_said_not_to_exist(served: tuple[Testbed, NameServer], name: str) -> None:
+    assert ask(served, name, "ANY") == []  # and not refused: a resolver would ask again elsewhere
+
+
+@pytest.mark.root
 def test_a_server_that_cannot_start_says_why(served: tuple[Testbed, NameServer]) -> None:
     net, server = served
     with (

@@ -20,6 +20,7 @@ from footloose.testbed.net import Testbed
 from footloose.testbed.topology import Topology
 
 TTL_S: Final = 60
+ROOT_ZONE: Final = "."
 REVERSE_ZONE: Final = "10.in-addr.arpa"
 DNS_PORT: Final = 53
 _STARTED: Final = b"nsd started"
@@ -37,7 +38,7 @@ class EdgeService(msgspec.Struct, frozen=True):
 
 
 class Zone(msgspec.Struct, frozen=True):
-    """One zone: its name without the last dot, and its file."""
+    """One zone: its name without the last dot (the root is "."), and its file."""
 
     name: str
     text: str
@@ -51,7 +52,7 @@ class NameServer(msgspec.Struct, frozen=True):
 
 
 def zones_of(topology: Topology, services: Iterable[EdgeService] = ()) -> tuple[Zone, ...]:
-    """All zones: one for each domain, and the reverse zone.
+    """All zones: one for each domain, the reverse zone, and a root, so that names in none of them are said not to exist.
 
     Raises :class:`LocalError` for a service on a host that has no domain.
     """
@@ -75,15 +76,16 @@ def zones_of(topology: Topology, services: Iterable[EdgeService] = ()) -> tuple[
         own.append(f"_edge._tcp IN SRV {service.priority} {service.weight} {service.port} {target}")
         own.append(f"{target} IN A {plan.hosts[host.name]}")
     forward = tuple(_zone(domain, lines) for domain, lines in records.items())
-    return (*forward, _zone(REVERSE_ZONE, pointers))
+    return (_zone(ROOT_ZONE, ()), *forward, _zone(REVERSE_ZONE, pointers))
 
 
 def write(zones: Sequence[Zone], directory: Path, address: str, port: int = DNS_PORT) -> Path:
     """Write the zone files and an ``nsd.conf`` for a server at ``address``; returns the latter's path."""
     stanzas = []
     for zone in zones:
-        (directory / f"{zone.name}.zone").write_text(zone.text, encoding="ascii")
-        stanzas.append(f'zone:\n  name: "{zone.name}"\n  zonefile: "{zone.name}.zone"\n')
+        file = "root.zone" if zone.name == ROOT_ZONE else f"{zone.name}.zone"
+        (directory / file).write_text(zone.text, encoding="ascii")
+        stanzas.append(f'zone:\n  name: "{zone.name}"\n  zonefile: "{file}"\n')
     path = directory / "nsd.conf"
     path.write_text(_CONFIGURATION.format(address=address, port=port, directory=directory) + "".join(stanzas))
     return path
@@ -130,7 +132,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _zone(name: str, lines: Sequence[str]) -> Zone:
     head = (
-        f"$ORIGIN {name}.",
+        f"$ORIGIN {name.rstrip('.')}.",
         f"$TTL {TTL_S}",
         f"@ IN SOA ns hostmaster 1 3600 600 86400 {TTL_S}",
         "@ IN NS ns.testbed.invalid.",

@@ -56,7 +56,7 @@ def test_a_site_that_has_the_code_serves_after_one_request() -> None:
 def test_a_site_without_the_code_is_sent_it_and_asked_the_same_again() -> None:
     switch = Switch(SERVICE, SITE, 0.0)
     first = switch.start()
-    assert switch.receive(LeaseAnswered(needs_artifact=True), 0.1) == [Send(SERVICE, SITE)]
+    assert switch.receive(LeaseAnswered(needs_artifact=True), 0.1) == [Send(SERVICE, SITE, switch.request_id)]
     assert switch.receive(ArtifactSent(), 0.2) == first
     switch.receive(LeaseAnswered(lease=a_lease(0.3)), 0.3)
     assert switch.state is State.SERVING
@@ -82,9 +82,9 @@ def test_a_refusal_ends_the_switch_with_its_reason() -> None:
 
 def test_a_serving_copy_is_polled_and_its_lease_renewed_from_half_its_term() -> None:
     switch = serving()
-    assert switch.wake(POLL_INTERVAL_S) == [Poll(SERVICE, SITE, "lease", renew=False)]
+    assert switch.wake(POLL_INTERVAL_S) == [Poll(SERVICE, SITE, switch.request_id, "lease", renew=False)]
     switch.receive(PollAnswered(), POLL_INTERVAL_S + 0.1)
-    assert switch.wake(31.0) == [Poll(SERVICE, SITE, "lease", renew=True)]
+    assert switch.wake(31.0) == [Poll(SERVICE, SITE, switch.request_id, "lease", renew=True)]
     switch.receive(PollAnswered(lease=a_lease(31.0)), 31.1)
     assert switch.usable_until == 91.0
 
@@ -133,7 +133,7 @@ def test_a_lease_granted_after_the_copy_was_given_up_is_released() -> None:
     switch.start()
     assert switch.receive(RetireWanted("users left"), 0.1) == []
     (release,) = switch.receive(LeaseAnswered(lease=a_lease(0.2)), 0.2)
-    assert release == Release(SERVICE, SITE, "lease", "users left")
+    assert release == Release(SERVICE, SITE, switch.request_id, "lease", "users left")
 
 
 def test_a_refusal_after_the_copy_was_given_up_leaves_nothing_to_release() -> None:
@@ -147,7 +147,7 @@ def test_a_refusal_after_the_copy_was_given_up_leaves_nothing_to_release() -> No
 def test_a_remembered_copy_is_asked_after_at_once_and_not_used_before_it_answers() -> None:
     switch = Switch.resumed(SERVICE, a_lease(0.0), 20.0)
     assert switch.usable_until is None
-    assert switch.wake(20.0) == [Poll(SERVICE, SITE, "lease", renew=True)]
+    assert switch.wake(20.0) == [Poll(SERVICE, SITE, switch.request_id, "lease", renew=True)]
 
 
 def test_what_the_table_does_not_list_is_illegal() -> None:

@@ -7,7 +7,7 @@ from footloose.core.codec import sign
 from footloose.core.digest import digest_of
 from footloose.core.identity import Identity, NodeId
 from footloose.core.limits import RECORD_LIFETIME_S, SITES_KNOWN
-from footloose.migration.switch import Ask, LeaseAnswered, LeaseReleased, Release
+from footloose.migration.switch import Ask, LeaseAnswered, LeaseReleased, Release, SwitchEvent
 from footloose.model.app import App, GuestKind, Service
 from footloose.model.network import Observation, Prefix, Route
 from footloose.model.site import Endpoint, ProviderId, Sighting, SiteRecord, Source
@@ -102,7 +102,12 @@ class Scene:
             price_per_hour=0.0,
             url=f"{site.gateway}/{self.service}/",
         )
-        return self.tell(CopyEvent(self.service, site.node, LeaseAnswered(lease=lease)))
+        return self.copy_event(site, LeaseAnswered(lease=lease))
+
+    def copy_event(self, site: SiteRecord, event: SwitchEvent) -> list[Effect]:
+        """Something happened to the copy that the site was asked for last."""
+        (ask,) = [effect for effect in self.seen if isinstance(effect, Ask) and effect.site == site.node][-1:]
+        return self.tell(CopyEvent(self.service, site.node, ask.request_id, event))
 
     def move(self, site: NodeId | None) -> list[Effect]:
         return self.tell(MoveWanted(self.service, site))
@@ -174,9 +179,9 @@ def test_a_service_that_stops_leaves_no_copy_remembered() -> None:
     scene.move(NEAR.node_id)
     scene.grant(NEAR_AT)
     effects = scene.tell(ServiceStopped(scene.service, "removed"))
-    assert released(effects) == [NEAR.node_id]
-    assert CopyEnded(scene.service, NEAR.node_id, "removed") in effects
-    assert scene.tell(CopyEvent(scene.service, NEAR.node_id, LeaseReleased())) == []
+    (release,) = [effect for effect in effects if isinstance(effect, Release)]
+    assert CopyEnded(scene.service, NEAR.node_id, "removed", release.lease_id) in effects
+    assert scene.tell(CopyEvent(scene.service, NEAR.node_id, release.request_id, LeaseReleased())) == []
 
 
 def test_a_lease_granted_after_its_service_stopped_is_given_back() -> None:

@@ -233,7 +233,15 @@ SETTLE_S = 0.4
 REDISCOVER_S = 30.0
 """How often sites are looked for again near users who are still there."""
 REFUSAL_MEMORY_S = 60.0
-"""How long a site that refused is not asked again."""
+"""How long a site that refused is not asked again; twice as long each further time ..."""
+REFUSAL_MEMORY_MOST_S = 600.0
+"""... up to this."""
+SITES_PER_PREFIX = 128
+"""Sites remembered near one user prefix; further ones are passed over while all of these can be reached."""
+SITES_ASKED = 1_000
+"""Endpoints asked at a time who is there; further sightings are passed over until the next look."""
+CUSTOMER_SILENT_S = 5.0
+"""How long a copy may hear nothing of its customer before it sends no users back there."""
 
 # App files
 APP_FILE_BYTES = 64 * 1024

@@ -16,6 +16,13 @@ from footloose.model.app import ServiceId
 from footloose.model.network import Observation
 from footloose.model.terms import Lease
 
+ASK_ANSWER_S = 90.0
+"""How long the answer to a request may take, code compiled and one retry included, before it counts as refused."""
+SEND_ANSWER_S = 900.0
+"""How long sending the code may take in all; that it does not stand still is seen to where it is sent."""
+RELEASE_ANSWER_S = 30.0
+"""How long a release may go unacknowledged; the lease then runs out by itself."""
+
 
 class State(Enum):
     """Where a switch stands."""
@@ -55,6 +62,7 @@ TABLE = TransitionTable(
         (State.SENDING, Step.RETIRE): State.RETIRING,
         (State.SERVING, Step.HEARD): State.SERVING,
         (State.SERVING, Step.SILENT): State.SUSPECT,
+        (State.SERVING, Step.LAPSED): State.ENDED,
         (State.SERVING, Step.RETIRE): State.RETIRING,
         (State.SERVING, Step.GONE): State.ENDED,
         (State.SUSPECT, Step.HEARD): State.SERVING,
@@ -79,6 +87,7 @@ class Send(msgspec.Struct, frozen=True):
 
     service: ServiceId
     site: NodeId
+    request_id: str
 
 
 class Poll(msgspec.Struct, frozen=True):
@@ -86,6 +95,7 @@ class Poll(msgspec.Struct, frozen=True):
 
     service: ServiceId
     site: NodeId
+    request_id: str
     lease_id: str
     renew: bool
 
@@ -95,6 +105,7 @@ class Release(msgspec.Struct, frozen=True):
 
     service: ServiceId
     site: NodeId
+    request_id: str
     lease_id: str
     reason: str
 
@@ -143,22 +154,34 @@ class LeaseReleased(msgspec.Struct, frozen=True):
 
 SwitchEvent = LeaseAnswered | ArtifactSent | PollAnswered | PollFailed | RetireWanted | LeaseReleased
 
+_RUNNING = (State.SERVING, State.SUSPECT)
+_AWAITED_IN: dict[type[SwitchEvent], tuple[State, ...]] = {
+    LeaseAnswered: (State.ASKING, State.RETIRING),
+    ArtifactSent: (State.SENDING, State.RETIRING),
+    PollAnswered: _RUNNING,
+    PollFailed: _RUNNING,
+    RetireWanted: (State.ASKING, State.SENDING, *_RUNNING),
+    LeaseReleased: (State.RETIRING,),
+}
+
 
 class Switch:
-    """The customer's side of one copy (sans-IO)."""
+    """The customer's side of one copy (sans-IO). Its effects carry ``request_id``, by which answers are told from those
+    meant for an earlier copy at the same site; every answer that does not come has a time after which it is given up.
+    """
 
     def __init__(self, service: ServiceId, site: NodeId, now: float) -> None:
         self.service = service
         self.site = site
+        self.request_id = f"{service} {now:.6f}"
         self.state = State.ASKING
         self.asked_at = now
         self.serving_since: float | None = None
         self.lease: Lease | None = None
         self.cold = False
         self.end_reason: str | None = None
-        self._request_id = f"{service} {now:.6f}"
         self._heard_at = now
-        self._poll_at: float | None = None
+        self._due_at = now + ASK_ANSWER_S
 
     @classmethod
     def resumed(cls, service: ServiceId, lease: Lease, now: float) -> "Switch":
@@ -166,12 +189,12 @@ class Switch:
         switch = cls(service, lease.provider_node, now)
         switch.state = State.SUSPECT
         switch.lease = lease
-        switch._poll_at = now
+        switch._due_at = now
         return switch
 
     def start(self) -> list[SwitchEffect]:
         """The effects that set the switch going."""
-        return [Ask(self.service, self.site, self._request_id)] if self.state is State.ASKING else []
+        return [Ask(self.service, self.site, self.request_id)] if self.state is State.ASKING else []
 
     @property
     def usable_until(self) -> float | None:
@@ -179,110 +202,128 @@ class Switch:
         return self.lease.ends_at if self.state is State.SERVING and self.lease is not None else None
 
     def receive(self, event: SwitchEvent, now: float) -> list[SwitchEffect]:
-        """Take one event. Answers that arrive after the end are of no account."""
-        if self.state is State.ENDED:
+        """Take one event. An answer that nobody waits for in the present state changes nothing."""
+        if self.state not in _AWAITED_IN[type(event)]:
             return self._late(event)
         match event:
             case LeaseAnswered():
                 return self._lease_answered(event, now)
             case ArtifactSent():
-                return self._artifact_sent(event)
+                return self._artifact_sent(event, now)
             case PollAnswered():
                 return self._poll_answered(event, now)
             case PollFailed():
                 return self._poll_failed(event, now)
             case RetireWanted():
-                return self._retire(event.reason)
+                return self._retire(event.reason, now)
             case LeaseReleased():
                 self._step(Step.RELEASED)
                 return []
 
     def wake(self, now: float) -> list[SwitchEffect]:
-        """Poll when it is time; end when lease and grace have run out."""
-        if self.lease is None or self._poll_at is None or now < self._poll_at:
+        """Poll when it is time; give up what was not answered, and end when lease and grace have run out."""
+        if self.state is State.ENDED or now < self._due_at:
             return []
-        if self.state is State.SUSPECT and now > self.lease.ends_at + LEASE_GRACE_S:
-            self.end_reason = "not heard of until its lease and grace ran out"
-            self._step(Step.LAPSED)
-            return []
-        if self.state not in (State.SERVING, State.SUSPECT):
-            return []
-        self._poll_at = now + POLL_INTERVAL_S * (1 if self.state is State.SERVING else 2)
-        term_s = self.lease.ends_at - self.lease.starts_at
-        renew = self.state is State.SUSPECT or now > self.lease.ends_at - term_s / 2
-        return [Poll(self.service, self.site, self.lease.lease_id, renew)]
+        if self.state in (State.ASKING, State.SENDING):
+            self._end(Step.REFUSED, "it did not answer in time")
+        elif self.state is State.RETIRING:
+            self._step(Step.RELEASED)
+        elif self.lease is not None and not self._ran_out(self.lease, now):
+            return [self._poll(self.lease, now)]
+        return []
 
     def next_deadline(self) -> float | None:
         """When :meth:`wake` has something to do."""
-        return self._poll_at if self.state in (State.SERVING, State.SUSPECT) else None
+        return self._due_at if self.state is not State.ENDED else None
 
     def _step(self, step: Step) -> None:
         self.state = TABLE.next(self.state, step)
+
+    def _end(self, step: Step, reason: str) -> None:
+        self.end_reason = reason
+        self._step(step)
+
+    def _ran_out(self, lease: Lease, now: float) -> bool:
+        """Whether the lease is over: at its end if the copy is heard of, otherwise only after its grace."""
+        if self.state is State.SERVING and now > lease.ends_at:
+            self._end(Step.LAPSED, "it answers, but did not renew its lease before it ran out")
+        elif now > lease.ends_at + min(lease.grace_s, LEASE_GRACE_S):
+            self._end(Step.LAPSED, "not heard of until its lease and grace ran out")
+        return self.state is State.ENDED
+
+    def _poll(self, lease: Lease, now: float) -> Poll:
+        if self.state is State.SERVING and now - self._heard_at >= 2 * SILENT_AFTER_S:
+            self._step(Step.SILENT)  # not even a failure came back
+        self._due_at = now + POLL_INTERVAL_S * (1 if self.state is State.SERVING else 2)
+        renew = self.state is State.SUSPECT or now > (lease.starts_at + lease.ends_at) / 2
+        return Poll(self.service, self.site, self.request_id, lease.lease_id, renew)
 
     def _lease_answered(self, event: LeaseAnswered, now: float) -> list[SwitchEffect]:
         if self.state is State.RETIRING:
             # The copy was given up while the request was on its way: end what was granted, if anything was.
             if event.lease is not None:
-                return [Release(self.service, self.site, event.lease.lease_id, self.end_reason or "no longer wanted")]
+                self.lease = event.lease
+                return [self._release(event.lease, now)]
             self._step(Step.RELEASED)
             return []
         if event.lease is not None:
+            self._step(Step.GRANTED)
             self.lease = event.lease
             self.serving_since = self._heard_at = now
-            self._poll_at = now + POLL_INTERVAL_S
-            self._step(Step.GRANTED)
+            self._due_at = now + POLL_INTERVAL_S
             return []
         if event.needs_artifact and not self.cold:
-            self.cold = True
             self._step(Step.NEEDS_ARTIFACT)
-            return [Send(self.service, self.site)]
-        self.end_reason = event.refused or "asked again for an artifact it was sent"
-        self._step(Step.REFUSED)
+            self.cold = True
+            self._due_at = now + SEND_ANSWER_S
+            return [Send(self.service, self.site, self.request_id)]
+        self._end(Step.REFUSED, event.refused or "asked again for an artifact it was sent")
         return []
 
-    def _artifact_sent(self, event: ArtifactSent) -> list[SwitchEffect]:
+    def _artifact_sent(self, event: ArtifactSent, now: float) -> list[SwitchEffect]:
         if self.state is State.RETIRING:
             self._step(Step.RELEASED)
             return []
         if event.failed is not None:
-            self.end_reason = event.failed
-            self._step(Step.REFUSED)
+            self._end(Step.REFUSED, event.failed)
             return []
         self._step(Step.SENT)
-        return [Ask(self.service, self.site, self._request_id)]
+        self._due_at = now + ASK_ANSWER_S
+        return self.start()
 
     def _poll_answered(self, event: PollAnswered, now: float) -> list[SwitchEffect]:
-        if self.state is State.RETIRING:
-            return []
-        self._heard_at = now
         self._step(Step.HEARD)
+        self._heard_at = now
         if self.serving_since is None:
             self.serving_since = now
-        self._poll_at = min(self._poll_at or now, now + POLL_INTERVAL_S)
-        if event.lease is not None:
+        self._due_at = min(self._due_at, now + POLL_INTERVAL_S)
+        if event.lease is not None and (self.lease is None or event.lease.ends_at > self.lease.ends_at):
             self.lease = event.lease
-        return self._retire(f"the site is ending it: {event.ending}") if event.ending else []
+        return self._retire(f"the site is ending it: {event.ending}", now) if event.ending else []
 
     def _poll_failed(self, event: PollFailed, now: float) -> list[SwitchEffect]:
-        if self.state is State.RETIRING:
-            return []
         if event.gone:
-            self.end_reason = event.reason
-            self._step(Step.GONE)
+            self._end(Step.GONE, event.reason)
         elif self.state is State.SERVING and now - self._heard_at >= SILENT_AFTER_S:
             self._step(Step.SILENT)
         return []
 
-    def _retire(self, reason: str) -> list[SwitchEffect]:
-        if self.state is State.RETIRING:
-            return []
-        self.end_reason = reason
-        self._step(Step.RETIRE)
+    def _retire(self, reason: str, now: float) -> list[SwitchEffect]:
+        self._end(Step.RETIRE, reason)
         if self.lease is None:
             return []  # the answer still on its way decides what there is to release
-        return [Release(self.service, self.site, self.lease.lease_id, reason)]
+        return [self._release(self.lease, now)]
+
+    def _release(self, lease: Lease, now: float) -> Release:
+        self._due_at = now + RELEASE_ANSWER_S
+        reason = self.end_reason or "no longer wanted"
+        return Release(self.service, self.site, self.request_id, lease.lease_id, reason)
 
     def _late(self, event: SwitchEvent) -> list[SwitchEffect]:
+        """A lease nobody waits for is given back, unless it is the very one we have."""
         if isinstance(event, LeaseAnswered) and event.lease is not None:
-            return [Release(self.service, self.site, event.lease.lease_id, self.end_reason or "no longer wanted")]
+            if self.lease is not None and self.lease.lease_id == event.lease.lease_id:
+                return []
+            reason = self.end_reason or "no longer wanted"
+            return [Release(self.service, self.site, self.request_id, event.lease.lease_id, reason)]
         return []

@@ -64,9 +64,13 @@ class LeaseAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LeasePoll(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The customer asks how its copy fares and, if ``renew``, for another term. Idempotent."""
+    """The customer asks how its copy fares and, if ``renew``, for another term. Idempotent.
+
+    With ``hold`` the users it sends are to stay: the copy sends none of them on, nor back.
+    """
 
     renew: bool = False
+    hold: bool = False
 
 
 class LeaseEnd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -101,9 +101,12 @@ class Copies:
             check_lease(lease, request, errand.service, self._clock.now(), f"site {short(errand.site)}")
             self._given.keep(envelope, lease, request)
         except FootlooseError as error:
-            await self.release(Release(errand.service, errand.site, lease.lease_id, f"cannot be used: {error}"))
+            await self.release(self._given_back(errand, lease, error))
             raise
         return lease
+
+    def _given_back(self, errand: Ask, lease: Lease, error: FootlooseError) -> Release:
+        return Release(errand.service, errand.site, errand.request_id, lease.lease_id, f"cannot be used: {error}")
 
     def _parties(self, errand: Ask | Send) -> tuple[Running, SiteRecord]:
         running, site = self._loop.services.get(errand.service), self._loop.sites.get(errand.site)
@@ -122,16 +125,17 @@ class Copies:
 
     async def poll(self, errand: Poll) -> SwitchEvent:
         """How a copy fares, and its new term if that was asked for."""
-        site = self._loop.sites.get(errand.site)
+        running, site = self._loop.services.get(errand.service), self._loop.sites.get(errand.site)
         if site is None:
             return PollFailed("its address is not known")
+        hold = running is not None and running.pinned == errand.site
         try:
             answer = await self._client.request(
                 site.api,
                 "POST",
                 f"/v1/leases/{errand.lease_id}/poll",
                 node=errand.site,
-                body=encode(LeasePoll(errand.renew)),
+                body=encode(LeasePoll(errand.renew, hold)),
                 idempotent=True,
                 timeout_s=SILENT_AFTER_S,
             )

@@ -83,13 +83,13 @@ class Errands:
                 async with self._questions:
                     return await self._finding.measure(errand)
             case Ask():
-                return CopyEvent(errand.service, errand.site, await self._copies.ask(errand))
+                return CopyEvent(errand.service, errand.site, errand.request_id, await self._copies.ask(errand))
             case Send():
-                return CopyEvent(errand.service, errand.site, await self._copies.send(errand))
+                return CopyEvent(errand.service, errand.site, errand.request_id, await self._copies.send(errand))
             case Poll():
-                return CopyEvent(errand.service, errand.site, await self._copies.poll(errand))
+                return CopyEvent(errand.service, errand.site, errand.request_id, await self._copies.poll(errand))
             case Release():
-                return CopyEvent(errand.service, errand.site, await self._copies.release(errand))
+                return CopyEvent(errand.service, errand.site, errand.request_id, await self._copies.release(errand))
 
 
 def failure(errand: Errand, reason: str) -> Event:
@@ -102,15 +102,20 @@ def failure(errand: Errand, reason: str) -> Event:
         case Identify():
             return SiteIdentified(errand.endpoint, None, reason, errand.node)
         case Measure():
-            return RttMeasured(errand.site.node, errand.prefix, None, reason)
+            return RttMeasured(errand.by, errand.prefix, None, reason, answered=False)
         case Ask():
-            return CopyEvent(errand.service, errand.site, LeaseAnswered(refused=reason))
+            return CopyEvent(errand.service, errand.site, errand.request_id, LeaseAnswered(refused=reason))
         case Send():
-            return CopyEvent(errand.service, errand.site, ArtifactSent(failed=f"sending the code failed: {reason}"))
+            return CopyEvent(
+                errand.service,
+                errand.site,
+                errand.request_id,
+                ArtifactSent(failed=f"sending the code failed: {reason}"),
+            )
         case Poll():
-            return CopyEvent(errand.service, errand.site, PollFailed(reason))
+            return CopyEvent(errand.service, errand.site, errand.request_id, PollFailed(reason))
         case Release():
-            return CopyEvent(errand.service, errand.site, LeaseReleased())
+            return CopyEvent(errand.service, errand.site, errand.request_id, LeaseReleased())
 
 
 def _name(errand: Errand) -> str:
@@ -120,7 +125,7 @@ def _name(errand: Errand) -> str:
         case Identify():
             about = errand.endpoint
         case Measure():
-            about = f"{errand.prefix} by {errand.site.name}"
+            about = f"{errand.prefix} by {short(errand.by)}"
         case _:
             about = f"{errand.service} at {short(errand.site)}"
     return f"{type(errand).__name__.lower()} {about}"

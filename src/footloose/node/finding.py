@@ -1,7 +1,7 @@
 """Errands of finding sites: trace a route, look for sites near it, ask one who it is, have one measure."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from footloose.core.clock import Clock
 from footloose.core.codec import Signed, encode
@@ -24,12 +24,16 @@ from footloose.orchestrator.messages import (
 from footloose.state.sites import SiteBook
 from footloose.topology.traceroute import Tracer
 from footloose.transport.client import PeerClient
+from footloose.transport.problems import Refused
 
 log = logging.getLogger(__name__)
 
 
 class Finding:
-    """Carries these errands out. ``tell`` is told of each site as soon as it is sighted; records go into ``book``."""
+    """Carries these errands out. ``tell`` is told of each site as soon as it is sighted; records go into ``book``.
+
+    ``probe`` measures from here, in the way in which other sites are asked to.
+    """
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class Finding:
         tracer: Tracer,
         discovery: Discovery,
         book: SiteBook,
+        probe: Callable[[str], Awaitable[float | None]],
         tell: Callable[[Event], None],
     ) -> None:
         self._clock = clock
@@ -46,6 +51,7 @@ class Finding:
         self._tracer = tracer
         self._discovery = discovery
         self._book = book
+        self._probe = probe
         self._tell = tell
 
     async def trace(self, errand: Trace) -> Event:
@@ -76,12 +82,21 @@ class Finding:
         return SiteIdentified(errand.endpoint, record, claimed=errand.node)
 
     async def measure(self, errand: Measure) -> Event:
-        """A site's own measurement to a user. Raises :class:`RemoteError` if it makes none."""
+        """A site's own measurement to a user. Raises :class:`RemoteError` if it does not answer, or not sense."""
+        try:
+            rtt_ms = await self._measured(errand)
+        except (Refused, LocalError) as error:
+            return RttMeasured(errand.by, errand.prefix, None, str(error))
+        reason = "" if rtt_ms is not None else "the users did not answer its probes"
+        return RttMeasured(errand.by, errand.prefix, rtt_ms, reason)
+
+    async def _measured(self, errand: Measure) -> float | None:
         site = errand.site
+        if site is None:
+            return await self._probe(errand.address)
         body = encode(ProbeRequest(errand.address))
         answer = await self._client.request(site.api, "POST", "/v1/probes", node=site.node, body=body, idempotent=True)
         rtt_ms = answer.value(ProbeAnswer).rtt_ms
         if rtt_ms is not None and rtt_ms < 0:
             raise RemoteError(f"measured {rtt_ms:g} ms", where=answer.where)
-        reason = "" if rtt_ms is not None else "the users did not answer its probes"
-        return RttMeasured(site.node, errand.prefix, rtt_ms, reason)
+        return rtt_ms

@@ -23,7 +23,7 @@ from footloose.node.leases import GivenLeases, HeldLeases
 from footloose.node.meter import Meter
 from footloose.node.services import Hosted, Services
 from footloose.orchestrator.loop import Loop
-from footloose.orchestrator.messages import Event, Parent, ServiceStarted, ServiceStopped
+from footloose.orchestrator.messages import CustomerHeard, Event, Parent, ServiceStarted, ServiceStopped
 from footloose.runtimes.wasm.compiler import Compiler
 from footloose.runtimes.wasm.guest import check_limits
 from footloose.state.apps import AppStore
@@ -179,8 +179,11 @@ class Host:
         """Whether this site asked ``customer`` for that artifact, to run a copy for it."""
         return self._desk.draining is None and self._awaited.takes(customer, digest, self._clock.now())
 
-    def poll(self, lease_id: str, caller: NodeId, *, renew: bool, prefixes: int) -> LeaseAnswer:
-        """The meter reading of a lease, its renewal if asked for, and whether this site wants to end it."""
+    def poll(self, lease_id: str, caller: NodeId, *, renew: bool, hold: bool, prefixes: int) -> LeaseAnswer:
+        """The meter reading of a lease, its renewal if asked for, and whether this site wants to end it.
+
+        With ``hold`` the customer wants its users to stay here.
+        """
         held, effects = self._desk.poll(lease_id, caller, renew=renew, now=self._clock.now())
         renewed = renew and held.ending is None
         try:
@@ -191,6 +194,7 @@ class Host:
             log.error("lease %s is not renewed: %s", lease_id, error)
             renewed = False  # what cannot be written is not promised; the copy runs on all the same
         self._desk_driver.carry_out([])
+        self._tell(CustomerHeard(held.lease.service, _parent(held.request), hold))
         reading = self._meter.read(lease_id, prefixes, self._clock.now())
         return LeaseAnswer(sign(held.lease, self._identity) if renewed else None, ending=held.ending, reading=reading)
 
@@ -221,19 +225,23 @@ class Host:
         self._services.set_relay_tokens(service, self._given.tokens_of(service))
         return token
 
-    def copy_ended(self, service: ServiceId, site: NodeId, reason: str) -> None:
+    def copy_ended(self, service: ServiceId, site: NodeId, lease_id: str | None, reason: str) -> None:
         """A copy this site leased has ended. Raises :class:`LocalError` if that cannot be written."""
-        try:
-            self._given.end(service, site, reason)
-        finally:
+        running = self._loop.services.get(service)
+        if running is None or site not in running.copies:  # else the next copy there has the token already
+            self._given.forget_token(service, site)
             self._services.set_relay_tokens(service, self._given.tokens_of(service))
+        if lease_id is not None:
+            self._given.ended(lease_id, reason)
 
     def _own_copies(self, request: LeaseRequest) -> frozenset[NodeId]:
+        """Sites this one leased the service at. Of two that ask each other at once, the one with the lesser id may."""
         app = open_signed(request.app, App, where="app")
         running = self._loop.services.get(ServiceId(f"{app.app_id}/{request.service}"))
         if running is None:
             return frozenset()
-        return frozenset(site for site, copy in running.copies.items() if copy.state is not State.ENDED)
+        asking, own = (State.ASKING, State.SENDING), self._identity.node_id
+        return frozenset(site for site, copy in running.copies.items() if copy.state not in asking or own < site)
 
     def _run_copy(self, request: LeaseRequest, service_id: ServiceId, service: Service, compiled: Path) -> None:
         hosted = self._services.get(service_id)

@@ -97,9 +97,10 @@ class SiteApi:
         wanted = decode(await request.read(), LeasePoll)
         lease_id, caller = request.match_info["lease"], caller_of(request)
         try:
-            return _json(self._host.poll(lease_id, caller, renew=wanted.renew, prefixes=READING_PREFIXES))
+            polled = self._host.poll(lease_id, caller, renew=wanted.renew, hold=wanted.hold, prefixes=READING_PREFIXES)
         except NoSuchLease as error:
             raise _not_found(error) from error
+        return _json(polled)
 
     async def end_lease(self, request: web.Request) -> web.Response:
         """The caller wants its copy no more."""

@@ -21,7 +21,7 @@ def view_of(loop: Loop, here: SiteRecord, started_at: Mapping[ServiceId, float],
         node=here.node,
         name=here.name,
         nodes=_nodes(loop, here),
-        sites=(_own_site(loop, here), *_sites(loop)),
+        sites=(_own_site(loop, here), *_sites(loop, now)),
         services=tuple(services),
         users=tuple(_users(loop)),
     )
@@ -55,11 +55,11 @@ def _own_site(loop: Loop, here: SiteRecord) -> ViewSite:
     )
 
 
-def _sites(loop: Loop) -> Iterator[ViewSite]:
+def _sites(loop: Loop, now: float) -> Iterator[ViewSite]:
     for node, record in sorted(loop.sites.items(), key=lambda one: one[1].name):
         copies = [running.service for running in loop.services.values() if _serves(running, node)]
         places = [place for place in loop.located.values() if node in place.sightings]
-        refused = any(node in running.refused_until for running in loop.services.values())
+        refused = any(running.refuses(node, now) for running in loop.services.values())
         yield ViewSite(
             node=node,
             name=record.name,

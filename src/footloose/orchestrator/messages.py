@@ -30,6 +30,14 @@ class ServiceStarted(msgspec.Struct, frozen=True):
     leases: tuple[Lease, ...] = ()
 
 
+class CustomerHeard(msgspec.Struct, frozen=True):
+    """Event: a site that leases the copy here asked after it. ``hold``: the users it sends are to stay here."""
+
+    service: ServiceId
+    customer: Parent
+    hold: bool = False
+
+
 class ServiceStopped(msgspec.Struct, frozen=True):
     """Event: a service no longer runs here; its copies are given up with ``reason``."""
 
@@ -75,19 +83,24 @@ class SiteIdentified(msgspec.Struct, frozen=True):
 
 
 class RttMeasured(msgspec.Struct, frozen=True):
-    """Event: a site measured its round trip to a prefix; None with the reason where it could not."""
+    """Event: a site measured its round trip to a prefix; None with the reason where it could not.
+
+    ``answered`` is False where the site itself could not be reached, True where the users did not answer its probes.
+    """
 
     site: NodeId
     prefix: Prefix
     rtt_ms: float | None
     reason: str = ""
+    answered: bool = True
 
 
 class CopyEvent(msgspec.Struct, frozen=True):
-    """Event: something happened to the copy of ``service`` at ``site``."""
+    """Event: what came of an effect of the switch ``request_id``, for the copy of ``service`` at ``site``."""
 
     service: ServiceId
     site: NodeId
+    request_id: str
     event: SwitchEvent
 
 
@@ -108,6 +121,7 @@ class SiteAvoided(msgspec.Struct, frozen=True):
 Event = (
     ServiceStarted
     | ServiceStopped
+    | CustomerHeard
     | UsersObserved
     | RouteTraced
     | SiteSighted
@@ -142,9 +156,13 @@ class Identify(msgspec.Struct, frozen=True):
 
 
 class Measure(msgspec.Struct, frozen=True):
-    """Effect: ask ``site`` to measure its round trip to ``address``; answer with :class:`RttMeasured`."""
+    """Effect: have ``by`` measure its round trip to ``address``; ``site`` is its record, None if it is this site.
 
-    site: SiteRecord
+    Answer with :class:`RttMeasured`.
+    """
+
+    by: NodeId
+    site: SiteRecord | None
     prefix: Prefix
     address: str
 
@@ -157,11 +175,12 @@ class SetRedirects(msgspec.Struct, frozen=True):
 
 
 class CopyEnded(msgspec.Struct, frozen=True):
-    """Effect: the copy of ``service`` at ``site`` is no more, nor is its lease."""
+    """Effect: a copy of ``service`` at ``site`` is no more, nor is its lease, if it ever had one."""
 
     service: ServiceId
     site: NodeId
     reason: str
+    lease_id: str | None = None
 
 
 class Remember(msgspec.Struct, frozen=True):

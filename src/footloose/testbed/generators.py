@@ -13,8 +13,9 @@ def _chain(names: Iterable[str], delays_ms: Iterable[float]) -> list[Link]:
 
 
 def icon() -> Topology:
-    """The network of seed 003, figures 3.6 and 4.1: RTT client-root 92, client-edge 14 and edge-root 102 ms.
+    """The network of the ICON Python Orchestrator thesis, figures 3.6 and 4.1.
 
+    Round trips: client-root 92, client-edge 14 and edge-root 102 ms.
     A home provider (``root``) abroad; a provider (``edge``) near the user (``client``). Packets between them climb and
     descend the hierarchy of providers.
     """
@@ -94,7 +95,7 @@ def demo() -> Topology:
 def tree(
     routers: int = 240, hosts: int = 24, *, fanout: int = 3, delay_ms: tuple[float, float] = (0.5, 8.0), seed: int = 1
 ) -> Topology:
-    """A tree of routers (seed 004 §3 has 240), each link's delay drawn evenly from ``delay_ms``.
+    """A tree of routers (ExEC §3 has 240), each link's delay drawn evenly from ``delay_ms``.
 
     ``home`` hangs on the root; the other hosts hang on leaves spread evenly, every third one a site.
     """

@@ -19,7 +19,8 @@ _SETTINGS: Final = {
     "ipv4/ip_forward": "0",
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/default/rp_filter": "0",
-    # The kernel's limits on ICMP would spoil traces to hosts (seed 003 §3.4); routers have limits of their own.
+    # The kernel's limits on ICMP would spoil traces to hosts (the ICON Python Orchestrator thesis §3.4); routers have
+    # limits of their own.
     "ipv4/icmp_ratelimit": "0",
     "ipv4/icmp_ratemask": "0",
     "ipv4/icmp_msgs_per_sec": "100000",

@@ -1,6 +1,7 @@
 """What an internet in a box is made of: routers, hosts and the links between them, as immutable types.
 
-Delays are one way and per link; a round trip crosses every link twice. Source for the shape: seed 003 §3.4.
+Delays are one way and per link; a round trip crosses every link twice. Source for the shape: the ICON Python
+Orchestrator thesis §3.4.
 """
 
 import re

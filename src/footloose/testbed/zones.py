@@ -1,7 +1,7 @@
 """The DNS of a topology: names of routers, addresses back to names, and the sites of each provider, served by NSD.
 
 Providers announce their sites as ``_edge._tcp`` SRV records in the domain their routers' names are in
-(seed 004 §2.2, listing 1). The name server is the real one; see :func:`serve`.
+(ExEC §2.2, listing 1). The name server is the real one; see :func:`serve`.
 """
 
 import shutil
@@ -52,7 +52,7 @@ class NameServer(msgspec.Struct, frozen=True):
 
 
 def zones_of(topology: Topology, services: Iterable[EdgeService] = ()) -> tuple[Zone, ...]:
-    """All zones: one for each domain, the reverse zone, and a root, so that names in none of them are said not to exist.
+    """All zones: one for each domain, the reverse zone, and a root, so that other names are said not to exist.
 
     Raises :class:`LocalError` for a service on a host that has no domain.
     """

@@ -35,7 +35,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 class GuestKind(Enum):
-    """How a Wasm module is called (design §5)."""
+    """How a Wasm module is called (as in ``docs/reference/guests.md``)."""
 
     COMMAND = "command"
     """A WASI command: CGI (RFC 3875) on environment, stdin and stdout."""

@@ -4,7 +4,6 @@ import json
 
 import pytest
 from node_sites import Town, Visitor, answering, eventually, follow, get, known_to, moved, pulse
-
 from websockets.sync.client import ClientConnection, connect
 
 from footloose.model.app import ServiceId

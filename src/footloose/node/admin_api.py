@@ -21,10 +21,10 @@ from footloose.model.view import View
 from footloose.node.events import Feed, as_event
 from footloose.node.host import Host
 from footloose.node.journal import Journal
+from footloose.node.orders import Orders
 from footloose.node.profile import Profile
 from footloose.node.workers import Workers
 from footloose.orchestrator.loop import Loop
-from footloose.orchestrator.messages import Event, MoveWanted, SiteAvoided
 from footloose.state.directory import StateDirectory
 
 
@@ -84,7 +84,7 @@ class AdminApi:
         journal: Journal,
         events: Feed[bytes],
         logged: Feed[GuestLog],
-        tell: Callable[[Event], None],
+        orders: Orders,
         view: Callable[[], View],
     ) -> None:
         self._profile = profile
@@ -95,7 +95,7 @@ class AdminApi:
         self._journal = journal
         self._events = events
         self._logged = logged
-        self._tell = tell
+        self._orders = orders
         self._view = view
         self._started_at = time.monotonic()
 
@@ -155,7 +155,11 @@ class AdminApi:
 
     async def remove(self, request: web.Request) -> web.Response:
         """End an app everywhere."""
-        self._host.remove(self._app_id(request.match_info["app"]))
+        app_id = self._app_id(request.match_info["app"])
+        services = self._services_of(app_id)
+        self._host.remove(app_id)
+        for service in services:
+            self._orders.forget(service)
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
     async def view(self, _request: web.Request) -> web.Response:
@@ -192,18 +196,18 @@ class AdminApi:
         wanted = decode(await request.read(), Move)
         if wanted.service not in self._loop.services:
             raise LocalError("no such service here", where=wanted.service, fix="see `footloose ps`")
-        self._tell(MoveWanted(wanted.service, None if wanted.site is None else self._site(wanted.site)))
+        self._orders.move(wanted.service, None if wanted.site is None else self._site(wanted.site))
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
     async def drain(self, request: web.Request) -> web.Response:
         """Empty a site of copies."""
         wanted = decode(await request.read(), Drain)
         if wanted.site is not None and self._site(wanted.site) != self._profile.node:
-            self._tell(SiteAvoided(self._site(wanted.site), avoid=not wanted.resume))
+            self._orders.avoid(self._site(wanted.site), avoid=not wanted.resume)
         elif wanted.resume:
-            self._host.resume()
+            self._orders.resume()
         else:
-            self._host.drain("drained by its operator")
+            self._orders.drain("drained by its operator")
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
     async def events(self, request: web.Request) -> web.StreamResponse:

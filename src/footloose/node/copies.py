@@ -32,9 +32,12 @@ from footloose.transport.problems import Refused
 
 log = logging.getLogger(__name__)
 
+GIVE_BACK_AGAIN_S = 10.0
+"""How often sites that could not be told are told again."""
 LEASE_TIMEOUT_S = 30.0
 """How long a site may take to start a copy: it may have to compile the code first."""
 RELEASE_TRIES = 3
+"""How often a site is told at once that its copy is wanted no more, before that is left to later."""
 
 
 class Copies:
@@ -156,32 +159,43 @@ class Copies:
         self._given.renew(envelope, lease, request)
         return lease
 
+    def wanted_no_more(self, errand: Release) -> None:
+        """At once: what comes next must not take the lease for one we use."""
+        self._given.give_back(errand.lease_id, errand.reason)
+
     async def release(self, errand: Release) -> SwitchEvent:
-        """Tell the site, a few times if need be; if it cannot be told, the lease runs out by itself."""
-        try:
-            await self._release(errand)
-        except Refused as error:
-            log.info("lease %s at %s: %s", errand.lease_id, short(errand.site), error)
-        except FootlooseError as error:
-            log.warning("lease %s at %s is not released: %s", errand.lease_id, short(errand.site), error)
-        self._given.over(errand.lease_id, errand.reason)
+        """Tell the site, a few times if need be; to the loop the copy is gone also if it cannot be told yet."""
+        for _ in range(RELEASE_TRIES):
+            if await self._told(errand):
+                break
         return LeaseReleased()
 
-    async def _release(self, errand: Release) -> None:
+    async def give_back(self) -> float:
+        """Tell sites that could not be told that their copies are wanted no more. Returns when to do so again (s)."""
+        for lease, reason in self._given.returning():
+            if self._clock.now() > lease.ends_at + lease.grace_s:
+                self._given.over(lease.lease_id, reason)
+            else:
+                await self._told(Release(lease.service, lease.provider_node, lease.lease_id, reason))
+        return GIVE_BACK_AGAIN_S
+
+    async def _told(self, errand: Release) -> bool:
+        """Whether the site knows now that the lease is over."""
         site = self._loop.sites.get(errand.site)
         if site is None:
-            raise RemoteError("its address is not known")
+            return False
         path, body = f"/v1/leases/{errand.lease_id}", encode(LeaseEnd(errand.reason))
-        for last in (False,) * (RELEASE_TRIES - 1) + (True,):
-            try:
-                (await self._client.request(site.api, "DELETE", path, node=errand.site, body=body)).check()
-            except Refused:
-                raise
-            except RemoteError:
-                if last:
-                    raise
-            else:
-                return
+        try:
+            (await self._client.request(site.api, "DELETE", path, node=errand.site, body=body)).check()
+        except Refused as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                log.warning("lease %s at %s is not released: %s", errand.lease_id, short(errand.site), error)
+                return False
+        except FootlooseError as error:
+            log.info("lease %s at %s is not released yet: %s", errand.lease_id, short(errand.site), error)
+            return False
+        self._given.over(errand.lease_id, errand.reason)
+        return True
 
 
 def _signed_by(envelope: Signed, site: NodeId) -> Lease:

@@ -52,6 +52,8 @@ class Errands:
 
     def run(self, errand: Errand) -> None:
         """Set off; the loop is told the outcome when there is one."""
+        if isinstance(errand, Release):
+            self._copies.wanted_no_more(errand)
         self._tasks.start(self._run(errand), _name(errand))
 
     async def close(self) -> None:

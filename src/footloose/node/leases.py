@@ -67,12 +67,16 @@ def _held(stored: StoredLease) -> Held | None:
 
 
 class GivenLeases:
-    """Leases this site was given as a customer, and what its copies need to join a service's live topics."""
+    """Leases this site was given as a customer, and what its copies need to join a service's live topics.
+
+    A lease that is given back is *returning* until its site has been told, or it has run out.
+    """
 
     def __init__(self, store: LeaseStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._leases: dict[str, Lease] = {}
+        self._returning: dict[str, tuple[Lease, str]] = {}
         self._tokens: dict[tuple[ServiceId, NodeId], str] = {}
         for one in store.open(Side.CUSTOMER):
             self._leases[one.lease.lease_id] = one.lease
@@ -86,9 +90,9 @@ class GivenLeases:
         """The tokens of all copies of a service."""
         return tuple(token for (known, _), token in self._tokens.items() if known == service)
 
-    def all(self) -> tuple[Lease, ...]:
-        """All leases that have not ended."""
-        return tuple(self._leases.values())
+    def services(self) -> set[ServiceId]:
+        """The services that have copies."""
+        return {lease.service for lease in self._leases.values()}
 
     def leases_of(self, service: ServiceId) -> tuple[Lease, ...]:
         """The leases of a service's copies."""
@@ -112,16 +116,25 @@ class GivenLeases:
         except LocalError as error:
             log.error("the new term of lease %s is not kept: %s", lease.lease_id, error)
 
-    def forget_token(self, service: ServiceId, site: NodeId) -> None:
-        """There is no copy of a service at ``site`` any more."""
-        self._tokens.pop((service, site), None)
+    def give_back(self, lease_id: str, reason: str) -> None:
+        """A lease is wanted no more: its copy is none of ours from now on."""
+        lease = self._leases.pop(lease_id, None)
+        if lease is not None:
+            self._returning[lease_id] = (lease, reason)
 
-    def ended(self, lease_id: str, reason: str) -> None:
-        """The copy under a lease is no more. Raises :class:`LocalError` if that cannot be written."""
-        if lease_id in self._leases:
-            self.over(lease_id, reason)
+    def returning(self) -> tuple[tuple[Lease, str], ...]:
+        """The leases whose sites have not been told yet, and the reason to tell."""
+        return tuple(self._returning.values())
+
+    def end(self, service: ServiceId, site: NodeId, reason: str) -> None:
+        """The copy of a service at ``site`` has ended. Raises :class:`LocalError` if that cannot be written."""
+        self._tokens.pop((service, site), None)
+        for lease in self.leases_of(service):
+            if lease.provider_node == site:
+                self.over(lease.lease_id, reason)
 
     def over(self, lease_id: str, reason: str) -> None:
         """A lease has ended. Raises :class:`LocalError` if that cannot be written; it is over all the same."""
-        if self._leases.pop(lease_id, None) is not None:
+        known = self._leases.pop(lease_id, None), self._returning.pop(lease_id, None)
+        if any(known):
             self._store.end(Side.CUSTOMER, lease_id, reason, self._clock.now())

@@ -34,6 +34,7 @@ from footloose.node.host import Host
 from footloose.node.journal import Journal
 from footloose.node.leases import GivenLeases, HeldLeases
 from footloose.node.meter import Meter
+from footloose.node.orders import Orders
 from footloose.node.probes import Probes
 from footloose.node.profile import Profile
 from footloose.node.services import Services
@@ -50,6 +51,7 @@ from footloose.orchestrator.messages import (
     Identify,
     Measure,
     Remember,
+    ServiceStarted,
     SetRedirects,
     SiteIdentified,
     Trace,
@@ -87,7 +89,6 @@ class Node:
         self._meter = Meter()
         self._meet_again_s = FIRST_MEETING_S
         self._echo = Echo(config.echo_port, config.own_address) if config.echo_port is not None else None
-        self._probe = self._echo.measure if self._echo is not None else measure
 
     async def __aenter__(self) -> "Node":
         async with AsyncExitStack() as stack:
@@ -119,6 +120,7 @@ class Node:
         self._build_loop(state)
         self._build_host(state, compiler)
         tracer = Tracer(trace_one=self._echo.route) if self._echo is not None else Tracer()
+        self._orders = Orders(state.orders, self.host, self.tell)
         self._build_errands(state, client, tracer, dht)
         stack.push_async_callback(self._errands.close)
         stack.callback(self._driver.close)
@@ -143,11 +145,12 @@ class Node:
         """All that ran runs again before the first user, or another site, can come."""
         for known in state.sites.list():
             self.tell(SiteIdentified(known.record.api, known.record))
+        self._orders.recover()
         await self.host.recover()
-        for lease in self._given.all():
-            if lease.service not in self._services:
-                reason = "its service does not run here any more"
-                self._errands.run(Release(lease.service, lease.provider_node, "", lease.lease_id, reason))
+        for service in self._given.services():
+            if service not in self._services:
+                for lease in self._given.leases_of(service):
+                    self._given.give_back(lease.lease_id, "its service does not run here any more")
 
     def _start_tasks(self, stack: AsyncExitStack, announcer: Announcer) -> None:
         tasks = Tasks()
@@ -156,6 +159,7 @@ class Node:
             ("announcing this site", announcer.announce),
             ("meeting known sites", self._meet_sites),
             ("showing the view", self._show_view),
+            ("giving leases back", self._copies.give_back),
             ("removing unused artifacts", self._collect_garbage),
         ):
             tasks.start(again_and_again(work, name, AFTER_FAILURE_S), name)
@@ -167,10 +171,9 @@ class Node:
             tracer=tracer,
             discovery=Discovery(self._finders(dht), self.profile.node, [self.profile.api]),
             book=state.sites,
-            probe=self._probe,
             tell=self.tell,
         )
-        copies = Copies(
+        self._copies = Copies(
             here=self.profile.node,
             clock=self._clock,
             client=client,
@@ -179,7 +182,7 @@ class Node:
             host=self.host,
             loop=self.loop,
         )
-        self._errands = Errands(finding, copies, self.tell)
+        self._errands = Errands(finding, self._copies, self.tell)
 
     def _build_loop(self, state: StateDirectory) -> None:
         self.loop = Loop(state.identity.node_id, placer, self._clock.now())
@@ -224,7 +227,7 @@ class Node:
         return finders
 
     async def _serve_sites(self, stack: AsyncExitStack, state: StateDirectory) -> None:
-        probes = Probes(self._probe, self._clock)
+        probes = Probes(self._echo.measure if self._echo is not None else measure, self._clock)
         api = SiteApi(state.identity, self._clock, self.profile, self.host, state.artifacts, probes)
         config = self._config
         served = await serve(api.application(), config.own_address, config.api_port, state.identity)
@@ -240,7 +243,7 @@ class Node:
             journal=self._journal,
             events=self._events,
             logged=self._logged,
-            tell=self.tell,
+            orders=self._orders,
             view=self.view,
         )
         pages = [self._pages] if self._pages is not None else []
@@ -277,6 +280,8 @@ class Node:
         if isinstance(event, CopyEvent) and isinstance(event.event, PollAnswered):
             self.host.users_seen(event.event.observations, event.site)
         self._driver.carry_out(self.loop.receive(event, self._clock.now()))
+        if isinstance(event, ServiceStarted):
+            self._orders.started(event.service)
 
     def _reported(self, report: WorkerReport) -> None:
         # Apart from the worker's socket: what goes wrong here must not look like a fault of the worker.
@@ -300,7 +305,7 @@ class Node:
             case SetRedirects():
                 self._services.set_redirects(effect.service, effect.redirects)
             case CopyEnded():
-                self.host.copy_ended(effect.service, effect.site, effect.lease_id, effect.reason)
+                self.host.copy_ended(effect.service, effect.site, effect.reason)
             case Remember():
                 self._journal.decided(effect.decision)
                 if self._events.watched:

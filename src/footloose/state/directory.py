@@ -3,7 +3,7 @@
 ======================  =============================================================
 ``identity.pem``        the node key (PKCS #8), made on the first start; keep it secret
 ``lock``                held by the running node, with its process id inside
-``site.db``             apps, leases, decisions, guest logs, known sites
+``site.db``             apps, leases, decisions, guest logs, known sites, orders
 ``artifacts/``          artifacts by digest
 ``compiled/``           what this site compiled from them; may be removed
 ``run/``                sockets of the running node and its workers
@@ -26,6 +26,7 @@ from footloose.state.disk import disk_error
 from footloose.state.guest_logs import GuestLogs
 from footloose.state.key import load_identity
 from footloose.state.leases import LeaseStore
+from footloose.state.orders import OrderStore
 from footloose.state.sites import SiteBook
 
 _DATABASE = "site.db"
@@ -46,6 +47,7 @@ class StateDirectory:
         self.leases = LeaseStore(database)
         self.decisions = DecisionLog(database)
         self.guest_logs = GuestLogs(database)
+        self.orders = OrderStore(database)
         self.sites = SiteBook(database)
         self.compiled = path / "compiled"
         self.run = path / "run"

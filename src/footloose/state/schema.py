@@ -46,4 +46,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX sites_by_seen ON sites (seen_at)",
     ),
+    (
+        """CREATE TABLE orders (
+            kind TEXT NOT NULL,
+            about TEXT NOT NULL,
+            wanted TEXT NOT NULL,
+            PRIMARY KEY (kind, about)
+        )""",
+    ),
 )

@@ -4,6 +4,7 @@ Reads one JSON line per job from standard input and answers each with one on sta
 A module that brings this process down harms nothing else.
 """
 
+import os
 import resource
 import sys
 from pathlib import Path
@@ -57,7 +58,7 @@ def _answer(engine: wasmtime.Engine, job: CompileJob) -> CompileResult:
 
 
 def main() -> None:
-    """Serve until standard input ends."""
+    """Serve until standard input ends, or nobody reads the answers any more."""
     memory_bytes = int(sys.argv[1])
     # Not RLIMIT_AS: the engine reserves far more addresses than it uses.
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
@@ -65,8 +66,10 @@ def main() -> None:
     engine = compiling_engine()
     for line in sys.stdin.buffer:
         answer = _answer(engine, msgspec.json.decode(line, type=CompileJob))
-        sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
-        sys.stdout.buffer.flush()
+        try:
+            os.write(sys.stdout.fileno(), msgspec.json.encode(answer) + b"\n")
+        except BrokenPipeError:  # the node was killed
+            return
 
 
 if __name__ == "__main__":

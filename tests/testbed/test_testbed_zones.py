@@ -104,7 +104,7 @@ def test_the_files_are_such_as_nsd_accepts(tmp_path: Path) -> None:
     write(zones, tmp_path, "127.0.0.1")
     assert {zone.name for zone in zones} >= {"10.in-addr.arpa", "north.example", "backbone.example"}
     for zone in zones:
-        subprocess.run([check, zone.name, str(tmp_path / f"{zone.name}.zone")], check=True, capture_output=True)
+        subprocess.run([check, zone.name, str(tmp_path / zone.file_name)], check=True, capture_output=True)
 
 
 def test_a_router_may_have_another_name_in_the_dns() -> None:

@@ -43,6 +43,11 @@ class Zone(msgspec.Struct, frozen=True):
     name: str
     text: str
 
+    @property
+    def file_name(self) -> str:
+        """What its file is called."""
+        return f"{'root' if self.name == ROOT_ZONE else self.name}.zone"
+
 
 class NameServer(msgspec.Struct, frozen=True):
     """Where a name server answers."""
@@ -83,9 +88,8 @@ def write(zones: Sequence[Zone], directory: Path, address: str, port: int = DNS_
     """Write the zone files and an ``nsd.conf`` for a server at ``address``; returns the latter's path."""
     stanzas = []
     for zone in zones:
-        file = "root.zone" if zone.name == ROOT_ZONE else f"{zone.name}.zone"
-        (directory / file).write_text(zone.text, encoding="ascii")
-        stanzas.append(f'zone:\n  name: "{zone.name}"\n  zonefile: "{file}"\n')
+        (directory / zone.file_name).write_text(zone.text, encoding="ascii")
+        stanzas.append(f'zone:\n  name: "{zone.name}"\n  zonefile: "{zone.file_name}"\n')
     path = directory / "nsd.conf"
     path.write_text(_CONFIGURATION.format(address=address, port=port, directory=directory) + "".join(stanzas))
     return path

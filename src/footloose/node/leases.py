@@ -126,12 +126,14 @@ class GivenLeases:
         """The leases whose sites have not been told yet, and the reason to tell."""
         return tuple(self._returning.values())
 
-    def end(self, service: ServiceId, site: NodeId, reason: str) -> None:
-        """The copy of a service at ``site`` has ended. Raises :class:`LocalError` if that cannot be written."""
+    def forget_token(self, service: ServiceId, site: NodeId) -> None:
+        """There is no copy of a service at ``site`` any more."""
         self._tokens.pop((service, site), None)
-        for lease in self.leases_of(service):
-            if lease.provider_node == site:
-                self.over(lease.lease_id, reason)
+
+    def ended(self, lease_id: str, reason: str) -> None:
+        """The copy under a lease is no more. Raises :class:`LocalError` if that cannot be written."""
+        if lease_id in self._leases:
+            self.over(lease_id, reason)
 
     def over(self, lease_id: str, reason: str) -> None:
         """A lease has ended. Raises :class:`LocalError` if that cannot be written; it is over all the same."""

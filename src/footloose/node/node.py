@@ -89,6 +89,7 @@ class Node:
         self._meter = Meter()
         self._meet_again_s = FIRST_MEETING_S
         self._echo = Echo(config.echo_port, config.own_address) if config.echo_port is not None else None
+        self._probe = self._echo.measure if self._echo is not None else measure
 
     async def __aenter__(self) -> "Node":
         async with AsyncExitStack() as stack:
@@ -171,6 +172,7 @@ class Node:
             tracer=tracer,
             discovery=Discovery(self._finders(dht), self.profile.node, [self.profile.api]),
             book=state.sites,
+            probe=self._probe,
             tell=self.tell,
         )
         self._copies = Copies(
@@ -227,7 +229,7 @@ class Node:
         return finders
 
     async def _serve_sites(self, stack: AsyncExitStack, state: StateDirectory) -> None:
-        probes = Probes(self._echo.measure if self._echo is not None else measure, self._clock)
+        probes = Probes(self._probe, self._clock)
         api = SiteApi(state.identity, self._clock, self.profile, self.host, state.artifacts, probes)
         config = self._config
         served = await serve(api.application(), config.own_address, config.api_port, state.identity)
@@ -305,7 +307,7 @@ class Node:
             case SetRedirects():
                 self._services.set_redirects(effect.service, effect.redirects)
             case CopyEnded():
-                self.host.copy_ended(effect.service, effect.site, effect.reason)
+                self.host.copy_ended(effect.service, effect.site, effect.lease_id, effect.reason)
             case Remember():
                 self._journal.decided(effect.decision)
                 if self._events.watched:

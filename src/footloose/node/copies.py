@@ -176,7 +176,7 @@ class Copies:
             if self._clock.now() > lease.ends_at + lease.grace_s:
                 self._given.over(lease.lease_id, reason)
             else:
-                await self._told(Release(lease.service, lease.provider_node, lease.lease_id, reason))
+                await self._told(Release(lease.service, lease.provider_node, "", lease.lease_id, reason))
         return GIVE_BACK_AGAIN_S
 
     async def _told(self, errand: Release) -> bool:

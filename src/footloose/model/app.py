@@ -161,9 +161,7 @@ def _check_service(service: Service, where: str) -> None:
         ("output in bytes", limits.output_bytes, GUEST_OUTPUT_CEILING_BYTES),
     ):
         if not 0 < value <= most:
-            raise LimitExceeded(
-                f"a limit of {value:g} for {what}, where more than 0 and at most {most:g} is", where=where
-            )
+            raise LimitExceeded(f"{value:g} as the limit of {what}, where up to {most:g} is allowed", where=where)
     for name, text in service.environment:
         if not _VARIABLE.match(name) or "\0" in text:
             raise RemoteError(f"{printable(name, 60)!r} is not a variable a guest can be given", where=where)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from footloose.core.clock import Clock
+from footloose.core.errors import LocalError, RemoteError
 from footloose.core.identity import NodeId, short
 from footloose.core.limits import PROBE_CALLERS, PROBES_AT_ONCE, PROBES_BURST, PROBES_PER_S, PROBES_WAITING
+from footloose.topology.addresses import unicast
 from footloose.transport.problems import Refused
 
 
@@ -33,8 +35,13 @@ class Probes:
     async def measure(self, address: str, caller: NodeId) -> float | None:
         """The round trip to ``address`` in milliseconds, None if nothing answered.
 
-        Raises :class:`Refused` if ``caller`` asks too often (429), or too many measurements wait already (503).
+        Raises :class:`RemoteError` if it is not one host's, :class:`Refused` if ``caller`` asks too often (429), or too
+        many measurements wait already (503).
         """
+        try:
+            unicast(address)
+        except LocalError as error:
+            raise RemoteError(error.what, fix=error.fix) from error
         self._spend(caller)
         if self._asked >= PROBES_AT_ONCE + PROBES_WAITING:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many measurements are under way", fix="ask later")

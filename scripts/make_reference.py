@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the pages of docs/reference that follow from the code: limits, state diagrams, the schemas of the site API.
+"""Writes what follows from the code: the pages of limits and of state diagrams, diagrams elsewhere, the site API's schemas.
 
 ``make_reference.py`` writes them; ``make_reference.py --check`` changes nothing and fails if one is out of date.
 """
@@ -37,6 +37,8 @@ from footloose.transport.problems import Problem
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs/reference"
+EXPLANATION = ROOT / "docs/explanation"
+_DIAGRAM = re.compile(r"(<!-- diagram: (\S+) -->\n```mermaid\n).*?(?=\n```$)", re.MULTILINE | re.DOTALL)
 MARK = "# What follows is made from the types in footloose.model by scripts/make_reference.py. Do not edit it here."
 SITE_API_TYPES = (
     Signed,
@@ -66,7 +68,9 @@ def main() -> int:
 def pages() -> dict[Path, str]:
     """All that is made, as it should be."""
     site_api = REFERENCE / "site-api.yaml"
+    drawn = {page: with_diagrams(page.read_text()) for page in sorted(EXPLANATION.glob("*.md"))}
     return {
+        **drawn,
         REFERENCE / "limits.md": limits_page(inspect.getsource(limits)),
         REFERENCE / "state-diagrams.md": diagrams_page(),
         site_api: site_api.read_text().split(MARK)[0] + MARK + "\n" + site_api_schemas(),
@@ -140,6 +144,12 @@ def diagrams_page() -> str:
         lines += ["", f"## {table.name[0].upper()}{table.name[1:]}", "", f"`{where}`", ""]
         lines += ["```mermaid", table.mermaid(), "```"]
     return "\n".join(lines) + "\n"
+
+
+def with_diagrams(page: str) -> str:
+    """``page`` with its diagrams drawn anew: those that ``<!-- diagram: MODULE.NAME -->`` stands above."""
+    tables = dict(transition_tables())
+    return _DIAGRAM.sub(lambda found: found[1] + tables[found[2]].mermaid(), page)
 
 
 def transition_tables() -> list[tuple[str, TransitionTable[Any, Any]]]:

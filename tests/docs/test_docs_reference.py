@@ -61,6 +61,14 @@ def test_diagrams_of_states_in_other_pages_are_those_of_the_tables(make_referenc
                 assert block.text.rstrip("\n") in true, f"{page.name}:{block.line} differs from its table"
 
 
+def test_a_diagram_is_drawn_anew_where_its_name_stands(make_reference: ModuleType) -> None:
+    page = "<!-- diagram: footloose.market.desk.TABLE -->\n```mermaid\nold\n```\n\n```mermaid\nother\n```\n"
+    drawn = make_reference.with_diagrams(page)
+    assert "old" not in drawn
+    assert "active --> grace: lapsed" in drawn
+    assert drawn.endswith("```\n\n```mermaid\nother\n```\n")
+
+
 def test_the_site_api_has_the_form_of_openapi(site_api: dict[str, Any]) -> None:
     assert site_api["openapi"].startswith("3.1.")
     assert {"title", "version"} <= site_api["info"].keys()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes what follows from the code: the pages of limits and of state diagrams, diagrams elsewhere, the site API's schemas.
+"""Writes what follows from the code: pages of limits and state diagrams, diagrams elsewhere, the site API's schemas.
 
 ``make_reference.py`` writes them; ``make_reference.py --check`` changes nothing and fails if one is out of date.
 """

@@ -37,7 +37,7 @@ class SiteRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a site says of itself, signed with its node key.
 
     ``api`` answers other sites over HTTPS; ``gateway`` is where users come, as ``http://host:port``.
-    Times are in seconds since 1970. ``contact_only`` sites are listed but agree terms by other means.
+    Times are in seconds since 1970.
     """
 
     node: NodeId

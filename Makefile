@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench docs wheel samples clean
+.PHONY: demo test coverage lint bench docs wheel samples clean
 
 demo: $(READY)
 	@scripts/debian-packages demo
@@ -13,6 +13,12 @@ demo: $(READY)
 test: $(READY)
 	@scripts/debian-packages test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+coverage: $(READY)
+	@scripts/debian-packages test
+	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered
 
 lint: $(READY)
 	$(BIN)/ruff check .

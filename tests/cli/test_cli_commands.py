@@ -282,3 +282,22 @@ def test_a_wrong_command_line_is_refused_as_such(cli: Cli, arguments: list[str])
     ran = cli(*arguments)
     assert ran.code == Exit.USAGE
     assert "Usage: footloose" in ran.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--price", "nan"],
+        ["--price", "inf"],
+        ["--max-leases", "-1"],
+        ["--gateway-port", "0"],
+        ["--api-port", "70000"],
+        ["--deny", "someone"],
+        ["--join", "192.0.2.1"],
+    ],
+)
+def test_a_site_is_not_started_on_terms_nobody_could_mean(cli: Cli, arguments: list[str], tmp_path: Path) -> None:
+    ran = cli("node", "--state", str(tmp_path / "site"), *arguments)
+    assert ran.code == Exit.USAGE
+    assert f"Invalid value for '{arguments[0]}'" in ran.err
+    assert not (tmp_path / "site").exists()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import signal
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import click
 from footloose.cli.options import has_json
 from footloose.cli.output import print_json_line
 from footloose.console.page import add_page
+from footloose.core.errors import RemoteError
+from footloose.core.identity import NodeId, public_key_of
 from footloose.core.limits import LEASES_PER_SITE
 from footloose.model.site import Endpoint
 from footloose.node.config import NodeConfig
@@ -24,12 +27,38 @@ class EndpointType(click.ParamType[Endpoint]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Endpoint:
         """The endpoint, or a usage error."""
         host, colon, port = str(value).rpartition(":")
-        if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        if not colon or not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
             self.fail(f"{value!r} is not HOST:PORT", param, ctx)
         return Endpoint(host.strip("[]"), int(port))
 
 
+class NodeIdType(click.ParamType[NodeId]):
+    """A node id: one mistyped would keep nobody out, and nobody would notice."""
+
+    name = "id"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> NodeId:
+        """The id, or a usage error."""
+        try:
+            public_key_of(str(value))
+        except RemoteError as error:
+            self.fail(f"{error.what}: see `footloose sites --json`", param, ctx)
+        return NodeId(str(value))
+
+
+class PriceType(click.FloatRange):
+    """A price: click's own range lets ``nan`` and ``inf`` pass."""
+
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The price, or a usage error."""
+        price: float = super().convert(value, param, ctx)
+        if not math.isfinite(price):
+            self.fail(f"{value} is not a price", param, ctx)
+        return price
+
+
 ENDPOINT = EndpointType()
+PORT = click.IntRange(1, 65535)
 
 
 def _default_state() -> Path:
@@ -47,27 +76,41 @@ def _default_state() -> Path:
 @click.option("--name", default="site", show_default=True, help="What people call this site.")
 @click.option("--address", default="127.0.0.1", show_default=True, help="Address others reach this site at.")
 @click.option("--bind", metavar="ADDRESS", help="This machine's own address, if others reach it at another.")
-@click.option("--gateway-port", default=8080, show_default=True, help="Port for users (HTTP).")
-@click.option("--api-port", default=7443, show_default=True, help="Port for other sites (HTTPS).")
-@click.option("--dht-port", default=7444, show_default=True, help="Port for the DHT (UDP).")
+@click.option("--gateway-port", default=8080, show_default=True, type=PORT, help="Port for users (HTTP).")
+@click.option("--api-port", default=7443, show_default=True, type=PORT, help="Port for other sites (HTTPS).")
+@click.option("--dht-port", default=7444, show_default=True, type=PORT, help="Port for the DHT (UDP).")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Worker processes.")
 @click.option("--region", default="", help="Where this site is, as owners may require it.")
-@click.option("--price", default=0.0, show_default=True, type=click.FloatRange(0), help="Price of a copy per hour.")
-@click.option("--max-leases", default=LEASES_PER_SITE, show_default=True, help="Copies run for others; 0 for none.")
+@click.option("--price", default=0.0, show_default=True, type=PriceType(0), help="Price of a copy per hour.")
+@click.option(
+    "--max-leases",
+    default=LEASES_PER_SITE,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Copies run for others; 0 for none.",
+)
 @click.option("--join", multiple=True, type=ENDPOINT, help="A DHT node to join through. May be repeated.")
 @click.option("--site", "sites", multiple=True, type=ENDPOINT, help="A site known beforehand. May be repeated.")
 @click.option("--resolver", "resolvers", multiple=True, type=ENDPOINT, help="DNS server for finding sites.")
 @click.option("--console", type=ENDPOINT, help="Also serve the page at this address, to look at only.")
-@click.option("--deny", multiple=True, help="Node id of a customer not to deal with. May be repeated.")
+@click.option(
+    "--deny", multiple=True, type=NodeIdType(), help="Node id of a customer not to deal with. May be repeated."
+)
 @click.option(
     "--echo-port",
-    type=click.IntRange(1, 65535),
+    type=PORT,
     help="For the demo without namespaces: time an echo at this port of users instead of probing them.",
 )
 @click.option("--verbose", is_flag=True, help="Log more.")
 @has_json
 def node(
-    *, as_json: bool, verbose: bool, join: tuple[Endpoint, ...], deny: tuple[str, ...], price: float, **options: object
+    *,
+    as_json: bool,
+    verbose: bool,
+    join: tuple[Endpoint, ...],
+    deny: tuple[NodeId, ...],
+    price: float,
+    **options: object,
 ) -> None:
     """Run a site in the foreground until SIGTERM or Ctrl-C."""
     level = logging.INFO if verbose else logging.WARNING

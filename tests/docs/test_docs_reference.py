@@ -6,11 +6,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from aiohttp import web
 from jsonschema import Draft202012Validator
 
+from footloose.bench.switch import Result
 from footloose.core.clock import SystemClock
 from footloose.core.identity import Identity
 from footloose.node.admin_api import AdminApi
@@ -67,6 +69,14 @@ def test_a_diagram_is_drawn_anew_where_its_name_stands(make_reference: ModuleTyp
     assert "old" not in drawn
     assert "active --> grace: lapsed" in drawn
     assert drawn.endswith("```\n\n```mermaid\nother\n```\n")
+
+
+def test_the_figures_of_the_switch_in_the_readme_are_those_of_the_results() -> None:
+    result = msgspec.json.decode((ROOT / "benchmarks/results/switch.json").read_bytes(), type=Result)
+    figures = [(row.mean_ms, row.median_ms, row.p95_ms, row.bound_ms, row.published_ms) for row in result.rows]
+    rows = re.findall(r"^\| (?:direct|hot|cold): [^|]+ \|(.*)\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert [row.split("|") for row in rows] == [[f" {ms:.0f} ms " for ms in row] for row in figures]
+    assert f"{len(result.rows[0].samples_ms)} samples each" in (ROOT / "README.md").read_text()
 
 
 def test_the_site_api_has_the_form_of_openapi(site_api: dict[str, Any]) -> None:

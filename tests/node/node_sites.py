@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
 from typing import Self, TypeVar
@@ -230,8 +231,9 @@ def service(code: bytes, name: str = "web", **changes: object) -> Service:
 class Town:
     """Several sites that come and go together."""
 
-    def __init__(self, sites: Sites) -> None:
+    def __init__(self, sites: Sites, leaving: ExitStack | None = None) -> None:
         self._sites = sites
+        self._leaving = leaving if leaving is not None else ExitStack()
         self._net = f"127.{100 + os.urandom(1)[0] % 150}.{os.urandom(1)[0]}"
         self._hosts = 0
 
@@ -240,10 +242,15 @@ class Town:
         self._hosts += 1
         return f"{self._net}.{self._hosts}"
 
-    def start(self, name: str, *arguments: str, region: str = "") -> Site:
-        """Start a site; :meth:`Site.ready` waits for it."""
+    def start(self, name: str, *arguments: str, region: str = "", state: Path | None = None) -> Site:
+        """Start a site, in a state directory of its own or in ``state``; :meth:`Site.ready` waits for it."""
         options = SiteOptions(region=region, gateway_port=GATEWAY_PORT, extra=arguments)
-        return Site(self._sites.start(Loopback(name, self.address()), options))
+        place = Loopback(name, self.address())
+        if state is None:
+            return Site(self._sites.start(place, options))
+        site = Site(SiteProcess(place, state, options).start())
+        self._leaving.callback(site.process.stop)
+        return site
 
     def pair(self, *of_the_copy: str) -> tuple[Site, Site]:
         """A home and another site that it knows, both up."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import os
 import random
 import socket
 from collections import Counter
@@ -97,9 +98,8 @@ class DhtNode:
                 lambda: _Protocol(self), local_addr=(bind.host, bind.port)
             )
         except OSError as error:
-            raise LocalError(
-                f"cannot open a UDP socket: {error}", where=str(bind), fix="set another address"
-            ) from error
+            what = f"cannot open a UDP socket: {os.strerror(error.errno or 0)}"
+            raise LocalError(what, where=str(bind), fix="choose another address or port") from error
         self._transport = cast(_Transport, transport)
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)

@@ -31,10 +31,10 @@ _PIECE_BYTES = 64 * 1024
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """One worker process of a site."""
+    """One worker process of a site; ``pid`` is None while it is being replaced."""
 
     index: int
-    pid: int
+    pid: int | None
     restarts: int
 
 

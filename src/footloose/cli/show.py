@@ -33,7 +33,7 @@ def status(admin: Admin, as_json: bool) -> None:
         facts.add_row(name, said(value))
     workers = plain_table("WORKER", "PID", "RESTARTS", right=("PID", "RESTARTS"))
     for worker in found.workers:
-        workers.add_row(str(worker.index), str(worker.pid), str(worker.restarts))
+        workers.add_row(str(worker.index), "-" if worker.pid is None else str(worker.pid), str(worker.restarts))
     PlainConsole().print(facts, "", workers, sep="\n")
 
 

@@ -149,6 +149,21 @@ async def test_open_users_are_told_where_to_go_once_per_place_and_go_on_being_se
         assert messages[2] == "you said still here"
 
 
+async def test_users_who_stay_are_told_again_after_a_while_unless_they_may_stay(sites: Sites) -> None:
+    site = await sites.start({"chat": chat}, sweep_s=0.02, tell_again_s=0.1)
+    site.install(route("chat", redirects=(sent_to(f"http://copy:1/{WEB}/"),)))
+    async with connect(ws(site)) as socket:
+        urls = [json.loads(await heard(socket))["url"] for _ in range(3)]
+        assert urls == [f"ws://copy:1/{WEB}/"] * 3
+        site.install(route("chat"))
+        await socket.send("x")
+        while (said := await heard(socket)) != "you said x":
+            assert json.loads(said)["footloose"] == "migrate"
+        await asyncio.sleep(0.3)
+        await socket.send("y")
+        assert await heard(socket) == "you said y"
+
+
 async def test_a_new_user_with_a_redirect_is_taken_and_told_at_once(sites: Sites) -> None:
     site = await sites.start({"chat": chat})
     site.install(route("chat", redirects=(sent_to(f"http://copy:1/{WEB}/"),)))

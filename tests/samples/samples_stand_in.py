@@ -39,6 +39,7 @@ class Copy:
         self.refusing = False
         self.refused = 0
         self.redirect: str | None = None
+        self.onward: str | None = None
         self.service = service
         self._half_s = rtt_ms / 2000
         self._prefix = prefix
@@ -72,7 +73,7 @@ class Copy:
 
     def migrate(self, url: str) -> None:
         """Ask every user to move, as a gateway does."""
-        self.tell(json.dumps({"footloose": "migrate", "url": url, "reason": "nearer"}))
+        self.tell(_migrate(url))
 
     def hang_up(self) -> None:
         """Break every line without a word."""
@@ -115,6 +116,8 @@ class Copy:
         self.opened += 1
         user = Line(socket, self._half_s, request.transport, self._take)
         self._users.add(user)
+        if self.onward is not None:
+            user.send(_migrate(self.onward))
         try:
             async for message in socket:
                 assert message.type == WSMsgType.TEXT
@@ -132,6 +135,10 @@ class Copy:
             self.service.publish(answer.body.decode())
         else:
             user.send(answer.body.decode())
+
+
+def _migrate(url: str) -> str:
+    return json.dumps({"footloose": "migrate", "url": url, "reason": "nearer"})
 
 
 class Line:

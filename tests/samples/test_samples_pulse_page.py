@@ -144,6 +144,24 @@ def test_a_move_to_a_copy_that_does_not_answer_changes_nothing(browser: Chrome, 
     assert state(browser)["losses"] == 0
 
 
+def test_a_page_told_to_move_before_its_line_has_answered_moves_too(browser: Chrome, copies: tuple[Copy, Copy]) -> None:
+    far, near = copies
+    far.onward = near.live
+    open_page(browser, far)
+    wait(browser, lambda: state(browser)["moves"] and state(browser)["base"] == near.url)
+    assert state(browser)["losses"] == 0
+
+
+def test_a_page_told_to_move_on_by_the_copy_it_moves_to_goes_on(browser: Chrome, copies: tuple[Copy, Copy]) -> None:
+    far, near = copies
+    with Copy(far.service, "third", 0) as third:
+        near.onward = third.live
+        open_page(browser, far)
+        far.migrate(near.live)
+        wait(browser, lambda: state(browser)["base"] == third.url)
+        assert state(browser)["losses"] == 0
+
+
 def test_a_copy_that_goes_leaves_the_page_at_home_again(browser: Chrome, copies: tuple[Copy, Copy]) -> None:
     far, near = copies
     open_page(browser, far)

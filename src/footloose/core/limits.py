@@ -199,7 +199,7 @@ MEMBERSHIP_PINGS = 256
 MEMBERSHIP_RELAYS = 128
 """Pings under way at a time for other members; further requests are ignored."""
 MEMBERSHIP_REGIONS = 64
-"""Regions summed up; those without a member in view, longest unheard of, go first."""
+"""Regions summed up; the longest unheard of go first, never the site's own."""
 FACTS_NAME_BYTES = 32
 """Longest name of a region or failure domain, in UTF-8."""
 
@@ -302,6 +302,8 @@ WEBSOCKET_UNSENT_BYTES = 1024 * 1024
 """Bytes waiting on one WebSocket before its slow reader is dropped."""
 WEBSOCKET_WAITING = 16
 """Messages of one WebSocket waiting for their guest call before reading from it is paused."""
+TELL_AGAIN_S = 30.0
+"""How long a user who stays on a WebSocket is left alone before it is told once more where it should move."""
 WEBSOCKET_PING_S = 20.0
 """Silence on a WebSocket before it is pinged; after as much silence again it is closed."""
 TOPIC_BYTES = 128

@@ -92,6 +92,7 @@ class LiveConnection:
         self._busy = False
         self._paused = False
         self._told: str | None = None
+        self._told_s = 0.0
 
     # Opening.
 
@@ -146,6 +147,9 @@ class LiveConnection:
     def sweep(self, now_s: float) -> None:
         """Look after the time."""
         self._wire.sweep(now_s)
+        if self._told is not None and now_s - self._told_s >= self._shared.config.tell_again_s:
+            self._told = None
+            self.table_changed()
 
     def drain(self) -> None:
         """The worker stops: have the user connect again."""
@@ -156,7 +160,7 @@ class LiveConnection:
         self._wire.abort()
 
     def table_changed(self) -> None:
-        """Tell the user where to go, once per place; a service that is no longer here ends the connection."""
+        """Tell the user where to go, if not told lately; a service that is no longer here ends the connection."""
         served = self._shared.services.by_id.get(self._service)
         front = self._shared.front
         if served is not None:
@@ -172,7 +176,7 @@ class LiveConnection:
 
     def _tell(self, url: str, reason: str) -> None:
         if url != self._told:
-            self._told = url
+            self._told, self._told_s = url, self._shared.tick_s
             self._wire.send(migrate_message(url, reason))
 
     # Events.

@@ -14,6 +14,7 @@ from footloose.core.limits import (
     CONNECTIONS_PER_WORKER,
     IDLE_CONNECTION_S,
     REQUEST_HEAD_TIMEOUT_S,
+    TELL_AGAIN_S,
     WRITE_STALL_S,
 )
 from footloose.gateway.calls import Outcome, call, call_in_thread
@@ -42,6 +43,7 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     request_s: float = REQUEST_HEAD_TIMEOUT_S
     idle_s: float = IDLE_CONNECTION_S
     write_stall_s: float = WRITE_STALL_S
+    tell_again_s: float = TELL_AGAIN_S
     sweep_s: float = 1.0
 
 

@@ -128,6 +128,15 @@ def test_exposing_twice_gives_the_same_place() -> None:
             net.expose("nobody", 80)
 
 
+def test_a_second_testbed_at_the_same_addresses_is_told_what_is_in_its_way() -> None:
+    with LoopbackNet(icon()) as first, LoopbackNet(icon()) as second:
+        place, port = first.expose("edge", 18080)
+        with pytest.raises(LocalError, match="already in use") as refused:
+            second.expose("edge", 18080)
+        assert refused.value.where == f"{place}:{port}"
+        assert refused.value.fix is not None
+
+
 def test_processes_end_with_it() -> None:
     with LoopbackNet(icon()) as net:
         assert net.host("edge").run(["echo", "x"], stdout=subprocess.PIPE).stdout == b"x\n"

@@ -5,6 +5,7 @@ It has the surface of :class:`footloose.testbed.net.Testbed` so far as that can 
 
 import asyncio
 import contextlib
+import os
 import subprocess
 import threading
 from collections.abc import Awaitable, Sequence
@@ -135,7 +136,10 @@ class LoopbackNet:
         self._routes.heal(a, b)
 
     def expose(self, host: str, port: int) -> tuple[str, int]:
-        """Relay what comes to the address returned on to ``port`` of a host, each way after the path's delay."""
+        """Relay what comes to the address returned on to ``port`` of a host, each way after the path's delay.
+
+        Raises :class:`LocalError` if something else listens there.
+        """
         place = self.host(host)
         if (host, port) not in self._exposed:
             self._exposed[host, port] = self._do(self._listen(place, port))
@@ -153,7 +157,14 @@ class LoopbackNet:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._relay(host, port, reader, writer)
 
-        return await asyncio.start_server(accept, host.face, port)
+        try:
+            return await asyncio.start_server(accept, host.face, port)
+        except OSError as error:
+            raise LocalError(
+                f"the relay cannot listen here: {os.strerror(error.errno or 0)}",
+                where=f"{host.face}:{port}",
+                fix="end the other testbed without namespaces that uses these addresses, or wait for its end",
+            ) from error
 
     async def _relay(
         self, host: LoopbackHost, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -348,12 +348,26 @@ class World:
                 self.decisions.append(effect.decision)
 
     def _answer(self, site: Site, after_s: float, event: Event) -> None:
-        """Tell the loop of an outcome, unless it is lost or its site has been restarted meanwhile."""
-        if self.engine.random.random() < self.lossy:
+        """Tell the loop of an outcome, unless it is lost or its site has been restarted meanwhile.
+
+        That the code was sent is never lost: it is waited for very long.
+        """
+        sending = isinstance(event, CopyEvent) and isinstance(event.event, ArtifactSent)
+        if self.engine.random.random() < self.lossy and not sending:
             return
         loop = site.loop
-        delay_s = after_s + self.engine.random.random() * self.late_s
-        self.engine.after(delay_s, lambda _: self.tell(site, event) if site.loop is loop else None)
+
+        def arrive(_: object) -> None:
+            if site.loop is loop and site.up:
+                self._keep_lease(site, event)
+                self.tell(site, event)
+
+        self.engine.after(after_s + self.engine.random.random() * self.late_s, arrive)
+
+    def _keep_lease(self, site: Site, event: Event) -> None:
+        """A lease granted is on the disk before the loop hears of it."""
+        if isinstance(event, CopyEvent) and isinstance(event.event, LeaseAnswered) and event.event.lease is not None:
+            site.given[event.event.lease.lease_id] = event.event.lease
 
     def _user_at(self, address: str) -> User | None:
         return next((user for user in self.users.values() if user.address == address), None)
@@ -447,8 +461,6 @@ class World:
             if self.reachable(site, provider) and not lost:
                 outcome, after_s = at_provider(site, provider, effect), half_s
             event = CopyEvent(effect.service, effect.site, effect.request_id, outcome)
-            if isinstance(outcome, LeaseAnswered) and outcome.lease is not None and site.up:
-                site.given[outcome.lease.lease_id] = outcome.lease
             self._answer(site, max(0.0, after_s), event)
 
         starting_s = self.slow_s.get(provider.name, 0.0) if isinstance(effect, Ask) else 0.0
@@ -477,8 +489,10 @@ class World:
     def _lease(self, provider: Site, request: LeaseRequest) -> LeaseAnswered:
         service_id = ServiceId(f"{_opened(request.app).app_id}/{request.service}")
         running = provider.loop.services.get(service_id)
-        own = [one for one in running.copies.values() if one.state is not State.ENDED] if running is not None else []
-        accepted = provider.desk.consider(request, request.customer, frozenset(one.site for one in own))
+        asking, copies = (State.ASKING, State.SENDING), running.copies if running is not None else {}
+        own = {site for site, copy in copies.items() if copy.state not in asking or provider.node < site}
+        own.discard(_opened(request.app).owner)
+        accepted = provider.desk.consider(request, request.customer, frozenset(own))
         if accepted.service.artifact not in provider.code:
             return LeaseAnswered(needs_artifact=True)
         url = f"{provider.gateway}/{service_id}/"

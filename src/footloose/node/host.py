@@ -235,13 +235,17 @@ class Host:
             self._given.ended(lease_id, reason)
 
     def _own_copies(self, request: LeaseRequest) -> frozenset[NodeId]:
-        """Sites this one leased the service at. Of two that ask each other at once, the one with the lesser id may."""
+        """Sites this one leased the service at, which it will not lease it to; the app's home it will.
+
+        Of two that ask each other at once, the one with the lesser id may.
+        """
         app = open_signed(request.app, App, where="app")
         running = self._loop.services.get(ServiceId(f"{app.app_id}/{request.service}"))
         if running is None:
             return frozenset()
         asking, own = (State.ASKING, State.SENDING), self._identity.node_id
-        return frozenset(site for site, copy in running.copies.items() if copy.state not in asking or own < site)
+        leased = frozenset(site for site, copy in running.copies.items() if copy.state not in asking or own < site)
+        return leased - {app.owner}
 
     def _run_copy(self, request: LeaseRequest, service_id: ServiceId, service: Service, compiled: Path) -> None:
         hosted = self._services.get(service_id)

@@ -192,6 +192,8 @@ class Loop:
             outcome = "all users stay here" if running.held else "left to the loop"
             reason = f"asked for by hand at {self._name(node)}, which leases this copy"
             self._note(running, "choose", self.here, outcome, reason, {"customer": node}, now)
+        if before is None and node in running.copies:
+            self._retire(running, node, "it leases a copy here itself, so users can go there without", now)
         if before is None or (before.url, before.hold) != (url, event.hold):
             self._choose_soon(running, now)
 
@@ -497,7 +499,8 @@ class Loop:
         before = switch.state
         effects = switch.receive(event.event, now)
         self._hear(running, event.site, event.event, now)
-        if switch.state is State.RETIRING and before is not State.RETIRING:
+        if switch.state is State.RETIRING and before is not State.RETIRING:  # the site gave notice
+            running.refused(event.site, now)
             self._redirect(running, now)  # users first, then the lease
         self._effects += effects
         self._copy_changed(running, event.site, before, now)
@@ -518,8 +521,6 @@ class Loop:
             self._saw(running, seen, seen.site or site, now)
             if (seen.requests or seen.open_websockets) and running.belongs(seen.prefix, site, self.here):
                 running.busy_at[site] = now
-        if event.ending:
-            running.refused(site, now)
         if event.lease is not None:
             self._redirect(running, now)
 

@@ -174,10 +174,12 @@ async def test_a_new_user_with_a_redirect_is_taken_and_told_at_once(sites: Sites
 
 
 async def test_users_of_a_service_that_leaves_are_told_where_to_and_let_go(sites: Sites) -> None:
-    site = await sites.start({"chat": chat})
+    site = await sites.start({"chat": chat}, sweep_s=0.05, leave_s=0.3)
     async with connect(ws(site)) as socket:
         site.install(moved=(Moved(WEB, f"http://home:1/{WEB}/", soon()),))
         assert json.loads(await heard(socket))["url"] == f"ws://home:1/{WEB}/"
+        await socket.send("wait")
+        assert await heard(socket) == "you said wait", "served on while they leave"
         assert await closed_with(socket) == 1012
     async with connect(ws(site)) as late:
         assert json.loads(await heard(late))["url"] == f"ws://home:1/{WEB}/"

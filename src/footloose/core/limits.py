@@ -304,6 +304,8 @@ WEBSOCKET_WAITING = 16
 """Messages of one WebSocket waiting for their guest call before reading from it is paused."""
 TELL_AGAIN_S = 30.0
 """How long a user who stays on a WebSocket is left alone before it is told once more where it should move."""
+LEAVE_S = 10.0
+"""How long users on WebSockets of a copy that has ended here are served on, so that they can move in their own time."""
 WEBSOCKET_PING_S = 20.0
 """Silence on a WebSocket before it is pinged; after as much silence again it is closed."""
 TOPIC_BYTES = 128

@@ -1,6 +1,7 @@
 """A user's WebSocket at a guest: one call per event, in order, and the topics it listens to."""
 
 import asyncio
+import math
 import secrets
 from collections import deque
 from collections.abc import Callable
@@ -93,6 +94,7 @@ class LiveConnection:
         self._paused = False
         self._told: str | None = None
         self._told_s = 0.0
+        self._leave_by_s = math.inf
 
     # Opening.
 
@@ -147,7 +149,9 @@ class LiveConnection:
     def sweep(self, now_s: float) -> None:
         """Look after the time."""
         self._wire.sweep(now_s)
-        if self._told is not None and now_s - self._told_s >= self._shared.config.tell_again_s:
+        if now_s >= self._leave_by_s:
+            self._wire.close(websocket.RESTART, MOVED)
+        elif self._told is not None and now_s - self._told_s >= self._shared.config.tell_again_s:
             self._told = None
             self.table_changed()
 
@@ -160,19 +164,24 @@ class LiveConnection:
         self._wire.abort()
 
     def table_changed(self) -> None:
-        """Tell the user where to go, if not told lately; a service that is no longer here ends the connection."""
+        """Tell the user where to go, if not told lately.
+
+        One whose service has moved from here has some time to go there, and is served till then by what was loaded.
+        """
         served = self._shared.services.by_id.get(self._service)
         front = self._shared.front
         if served is not None:
-            self._served = served
+            self._served, self._leave_by_s = served, math.inf
             url = front.nearer(served, self._user, self._host, self._rest, self._query)
             if url is not None:
                 self._tell(url, NEARER)
             return
         moved = front.moved(self._path, self._query, self._host, self._user)
-        if moved is not None:
-            self._tell(moved[0], MOVED)
-        self._wire.close(websocket.GOING_AWAY if moved is None else websocket.RESTART, MOVED)
+        if moved is None:
+            self._wire.close(websocket.GOING_AWAY, MOVED)
+            return
+        self._tell(moved[0], MOVED)
+        self._leave_by_s = min(self._leave_by_s, self._shared.tick_s + self._shared.config.leave_s)
 
     def _tell(self, url: str, reason: str) -> None:
         if url != self._told:

@@ -13,6 +13,7 @@ from footloose.core.clock import Clock
 from footloose.core.limits import (
     CONNECTIONS_PER_WORKER,
     IDLE_CONNECTION_S,
+    LEAVE_S,
     REQUEST_HEAD_TIMEOUT_S,
     TELL_AGAIN_S,
     WRITE_STALL_S,
@@ -44,6 +45,7 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     idle_s: float = IDLE_CONNECTION_S
     write_stall_s: float = WRITE_STALL_S
     tell_again_s: float = TELL_AGAIN_S
+    leave_s: float = LEAVE_S
     sweep_s: float = 1.0
 
 

@@ -93,6 +93,17 @@ def test_the_clock_never_goes_back_even_if_wall_time_jumps(monkeypatch: pytest.M
     assert readings[-1] - readings[0] < 60
 
 
+def test_the_clock_takes_over_a_step_forward_and_no_wobble() -> None:
+    wall, monotonic = [1000.0], [50.0]
+    clock = SystemClock(lambda: wall[0], lambda: monotonic[0])
+    wall[0] += 3.0  # a wobble, as time synchronisation makes
+    assert clock.now() == 1000.0
+    wall[0], monotonic[0] = 500_000_000.0, 60.0  # the machine learns the date
+    assert clock.now() == 500_000_000.0
+    wall[0], monotonic[0] = 400_000_000.0, 61.0
+    assert clock.now() == 500_000_001.0
+
+
 def test_every_limit_is_a_positive_number_with_a_word_about_it() -> None:
     statements = ast.parse(inspect.getsource(limits)).body[1:]
     names = [

@@ -131,6 +131,12 @@ def test_users_with_a_redirect_are_sent_on_with_path_and_query() -> None:
         assert response(table.admit(f"{method} /{WEB}/"))[0] == 307
 
 
+def test_a_user_sent_back_again_and_again_is_served_here() -> None:
+    table = Table(route(redirects=(Redirect(HERE, COPY, NOW + 5.5),)))
+    answers = [table.admit(f"GET /{WEB}/page") for _ in range(3)]
+    assert [isinstance(one, Call) for one in answers] == [False, False, True]
+
+
 def test_a_redirect_is_not_remembered_for_longer_than_the_limit() -> None:
     table = Table(route(redirects=(Redirect(HERE, COPY, NOW + 1e6),)))
     assert response(table.admit(f"GET /{WEB}/"))[1]["Cache-Control"] == f"private, max-age={int(REDIRECT_LIFETIME_S)}"

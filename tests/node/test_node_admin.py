@@ -17,7 +17,7 @@ from node_sites import Site, Town, answering, eventually, get, moved, trapping
 
 from footloose.core.digest import digest_of
 from footloose.core.limits import ARTIFACT_BYTES, WATCHERS
-from footloose.model.app import ServiceId
+from footloose.model.app import HttpRoute, ServiceId
 from footloose.testbed.sites import Sites
 from footloose.transport.problems import Refused
 
@@ -210,6 +210,15 @@ def test_a_request_that_makes_no_sense_is_a_problem_that_says_so(
     answered, problem = ask(home, method, target, body)
     assert (answered, why in problem) == (status, True), problem
     assert set(json.loads(problem)) <= {"title", "detail", "fix"}
+
+
+def test_two_apps_cannot_have_the_same_route(home: Site) -> None:
+    home.deploy(answering("first"), name="one", route=HttpRoute("*", "/same"))
+    with pytest.raises(Refused, match=r"/same is that of the app 'one'"):
+        home.deploy(answering("second"), name="two", route=HttpRoute("*", "/same"))
+    assert get(f"{home.process.url}same").body == "first"
+    home.deploy(answering("third"), name="one", route=HttpRoute("*", "/same"))  # its own route stays its own
+    assert get(f"{home.process.url}same").body == "third"
 
 
 def test_a_service_that_cannot_be_run_is_refused_and_what_ran_goes_on(home: Site) -> None:

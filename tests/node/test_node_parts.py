@@ -333,6 +333,15 @@ def test_a_meter_adds_up_for_each_lease_until_it_is_read() -> None:
     assert [one.requests for one in meter.read("two", 10, 12.0).observations] == [1]
 
 
+def test_what_a_copy_with_two_customers_served_is_passed_on_by_the_first_alone() -> None:
+    meter = Meter()
+    meter.open("one", SERVICE, 0.0)
+    meter.open("two", SERVICE, 0.0)
+    assert [meter.read(lease, 10, 1.0).shared for lease in ("one", "two")] == [False, True]
+    meter.close("one")
+    assert not meter.read("two", 10, 2.0).shared
+
+
 def test_a_reading_that_is_too_long_is_continued_in_the_next() -> None:
     meter = Meter()
     meter.open("one", SERVICE, 0.0)

@@ -99,7 +99,7 @@ COMPILE_MEMORY_BYTES = 2 * 1024 * 1024 * 1024
 ROUTE_HOPS = 30
 """Longest route traced."""
 TRACE_TIMEOUT_S = 1.5
-"""Longest wait for a silent hop, as the ICON Python Orchestrator has it; usually cut short by the times of the hops that answered."""
+"""Longest wait for a silent hop, as the ICON Python Orchestrator has it; usually cut short by the hops that answered."""
 TRACES_AT_ONCE = 32
 """Traces a site runs side by side; further ones wait their turn."""
 TRACES_WAITING = 1_000
@@ -232,6 +232,10 @@ SETTLE_S = 0.4
 """How long the loop waits for measurements still out before it chooses without them."""
 REDISCOVER_S = 30.0
 """How often sites are looked for again near users who are still there."""
+UNREACHED_MEMORY_S = 5.0
+"""How long a site that could not be reached for a copy is not asked again; twice as long each further time ..."""
+UNREACHED_MEMORY_MOST_S = 60.0
+"""... up to this."""
 REFUSAL_MEMORY_S = 60.0
 """How long a site that refused is not asked again; twice as long each further time ..."""
 REFUSAL_MEMORY_MOST_S = 600.0

@@ -11,6 +11,7 @@ from footloose.core.clock import Clock
 from footloose.gateway import redirects
 from footloose.gateway.calls import Outcome, blame
 from footloose.gateway.cgi import parse_answer
+from footloose.gateway.circles import Circles
 from footloose.gateway.http1 import Request
 from footloose.gateway.meta import PathError, path_info
 from footloose.gateway.responses import Response, text_response
@@ -56,6 +57,7 @@ class Front:
     def __init__(self, services: Services, clock: Clock) -> None:
         self._services = services
         self._clock = clock
+        self._circles = Circles()
 
     def admit(self, request: Request, user: User) -> Response | Call | Farewell:
         """What is to be done with ``request``."""
@@ -68,7 +70,7 @@ class Front:
         rest = request.path[end:]
         if served.redirects and not request.upgrade:
             url = self.nearer(served, user, request.host, rest, request.query)
-            if url is not None:
+            if url is not None and not self._goes_in_circles(served, user, request):
                 until = served.redirects[user.prefix].until
                 return _sent_on(request, url, redirects.max_age_s(until, self._clock.now()))
         if served.guest is None:
@@ -77,6 +79,11 @@ class Front:
             return Call(served, _environment(request, user, served, end), rest)
         except PathError as error:
             return text_response(400, str(error), [_ANY_ORIGIN])
+
+    def _goes_in_circles(self, served: Served, user: User, request: Request) -> bool:
+        """Whether the user keeps being sent on for this very request and can be served here."""
+        can_serve = served.guest is not None
+        return can_serve and self._circles.sent_too_often(user.address, f"{request.method} {request.target}", self._clock.now())
 
     def nearer(self, served: Served, user: User, host: str, rest: str, query: str) -> str | None:
         """The URL at the copy where ``user`` is better served, unless that is this very gateway."""

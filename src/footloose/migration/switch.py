@@ -114,11 +114,15 @@ SwitchEffect = Ask | Send | Poll | Release
 
 
 class LeaseAnswered(msgspec.Struct, frozen=True):
-    """Event: the site answered the request; exactly one field is set. Not reaching it counts as ``refused``."""
+    """Event: the site answered the request: it granted a lease, asked for the artifact, or refused with a reason.
+
+    Not reaching it counts as ``refused``, with ``unreached`` set.
+    """
 
     lease: Lease | None = None
     needs_artifact: bool = False
     refused: str | None = None
+    unreached: bool = False
 
 
 class ArtifactSent(msgspec.Struct, frozen=True):
@@ -128,11 +132,15 @@ class ArtifactSent(msgspec.Struct, frozen=True):
 
 
 class PollAnswered(msgspec.Struct, frozen=True):
-    """Event: the copy is there. ``lease`` is the new term if one was asked for; ``ending`` the site's wish to end."""
+    """Event: the copy is there. ``lease`` is the new term if one was asked for; ``ending`` the site's wish to end.
+
+    ``shared`` says that another customer is told the same and passes it on.
+    """
 
     observations: tuple[Observation, ...] = ()
     lease: Lease | None = None
     ending: str | None = None
+    shared: bool = False
 
 
 class PollFailed(msgspec.Struct, frozen=True):
@@ -179,6 +187,7 @@ class Switch:
         self.serving_since: float | None = None
         self.lease: Lease | None = None
         self.cold = False
+        self.unreached = False
         self.end_reason: str | None = None
         self._heard_at = now
         self._due_at = now + ASK_ANSWER_S
@@ -277,6 +286,7 @@ class Switch:
             self.cold = True
             self._due_at = now + SEND_ANSWER_S
             return [Send(self.service, self.site, self.request_id)]
+        self.unreached = event.unreached
         self._end(Step.REFUSED, event.refused or "asked again for an artifact it was sent")
         return []
 

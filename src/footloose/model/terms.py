@@ -80,12 +80,17 @@ class LeaseEnd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MeterReading(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a copy, and the copies it leased in turn, served since ``since``."""
+    """What a copy, and the copies it leased in turn, served since ``since``.
+
+    ``shared`` says that another customer of the same copy, the first, is told the same: it alone passes it on to its
+    own customer, or what a copy with two customers serves would be counted twice further up.
+    """
 
     lease_id: str
     since: float
     until: float
     observations: tuple[Observation, ...]
+    shared: bool = False
 
 
 class ProbeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

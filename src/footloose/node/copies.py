@@ -148,7 +148,8 @@ class Copies:
         observations = polled.reading.observations if polled.reading is not None else ()
         check_reading(observations, errand.service, answer.where)
         lease = self._renewed(errand, polled.lease) if polled.lease is not None else None
-        return PollAnswered(observations, lease, polled.ending)
+        shared = polled.reading is not None and polled.reading.shared
+        return PollAnswered(observations, lease, polled.ending, shared)
 
     def _renewed(self, errand: Poll, envelope: Signed) -> Lease:
         lease, request = _signed_by(envelope, errand.site), self._given.request_of(errand.lease_id)

@@ -32,6 +32,7 @@ from footloose.orchestrator.messages import (
     SiteIdentified,
     Trace,
 )
+from footloose.transport.problems import Refused
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Errands:
         try:
             event = await self._outcome(errand)
         except FootlooseError as error:
-            event = failure(errand, str(error))
+            event = failure(errand, str(error), answered=isinstance(error, Refused))
         except Exception:
             # The loop waits for an answer: without one it would wait for ever.
             log.exception("%s failed", _name(errand))
@@ -94,8 +95,8 @@ class Errands:
                 return CopyEvent(errand.service, errand.site, errand.request_id, await self._copies.release(errand))
 
 
-def failure(errand: Errand, reason: str) -> Event:
-    """What the loop is told of an errand that failed."""
+def failure(errand: Errand, reason: str, *, answered: bool = True) -> Event:
+    """What the loop is told of an errand that failed; ``answered`` False if the other site could not be reached."""
     match errand:
         case Trace():
             return RouteTraced(errand.prefix, None, reason)
@@ -106,7 +107,8 @@ def failure(errand: Errand, reason: str) -> Event:
         case Measure():
             return RttMeasured(errand.by, errand.prefix, None, reason, answered=False)
         case Ask():
-            return CopyEvent(errand.service, errand.site, errand.request_id, LeaseAnswered(refused=reason))
+            refused = LeaseAnswered(refused=reason, unreached=not answered)
+            return CopyEvent(errand.service, errand.site, errand.request_id, refused)
         case Send():
             return CopyEvent(
                 errand.service,

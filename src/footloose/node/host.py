@@ -92,6 +92,7 @@ class Host:
         """
         app = App(name, self._identity.node_id, services)
         check_app(app)
+        self._check_routes(app)
         ready = [(service, await self._compile(service)) for service in services]
         before = self._apps.get(app.app_id)
         now = self._clock.now()
@@ -105,6 +106,19 @@ class Host:
             self._run_at_home(app, envelope, service, compiled)
         await self._applied()
         return app.app_id, tuple(self.url_of(app.service_id(service)) for service in services)
+
+    def _check_routes(self, app: App) -> None:
+        """Raises :class:`LocalError` if another app has one of this app's routes: its users would not notice."""
+        taken = {
+            service.route: known.app.name
+            for known in self._apps.list()
+            for service in known.app.services
+            if known.app.app_id != app.app_id and service.route is not None
+        }
+        for service in app.services:
+            if service.route in taken:
+                what = f"the route {service.route.host}{service.route.path} is that of the app {taken[service.route]!r}"
+                raise LocalError(what, where=service.name, fix="give it another host or path, or remove that app")
 
     def remove(self, app_id: AppId) -> None:
         """Stop an app everywhere. Raises :class:`LocalError` if this is not its home."""
@@ -212,9 +226,13 @@ class Host:
         """Take new copies again."""
         self._desk.resume()
 
-    def users_seen(self, observations: tuple[Observation, ...], site: NodeId) -> None:
-        """Users of services here, or of copies of them at ``site``: for the meters, and so that no used copy ends."""
-        self._meter.add(observations, site)
+    def users_seen(self, observations: tuple[Observation, ...], site: NodeId, *, pass_on: bool = True) -> None:
+        """Users of services here, or of copies of them at ``site``: so that no used copy ends, and for the meters.
+
+        Without ``pass_on`` our own customers learn of them from somebody else.
+        """
+        if pass_on:
+            self._meter.add(observations, site)
         now = self._clock.now()
         for service in {one.service for one in observations if one.requests or one.open_websockets}:
             self._desk.users_seen(ServiceId(service), now)

@@ -51,7 +51,8 @@ class Meter:
         """The reading of an open lease since the last: at most ``limit`` prefixes, the rest wait for the next."""
         count = self._counts[lease_id]
         observations = tuple(count.seen.pop(key) for key in list(count.seen)[:limit])
-        reading = MeterReading(lease_id, count.since, now, observations)
+        shared = self._of_service[count.service][0] is not count
+        reading = MeterReading(lease_id, count.since, now, observations, shared)
         count.since = now
         return reading
 

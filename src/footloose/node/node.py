@@ -280,7 +280,7 @@ class Node:
     def tell(self, event: Event) -> None:
         """Give the loop an event and carry out what follows."""
         if isinstance(event, CopyEvent) and isinstance(event.event, PollAnswered):
-            self.host.users_seen(event.event.observations, event.site)
+            self.host.users_seen(event.event.observations, event.site, pass_on=not event.event.shared)
         self._driver.carry_out(self.loop.receive(event, self._clock.now()))
         if isinstance(event, ServiceStarted):
             self._orders.started(event.service)

@@ -49,7 +49,15 @@ from footloose.orchestrator.messages import (
     Trace,
     UsersObserved,
 )
-from footloose.orchestrator.problem import checked, origin_rtt_ms, problem_of, rtts_to, serving_only, why_excluded
+from footloose.orchestrator.problem import (
+    checked,
+    not_merely_back,
+    origin_rtt_ms,
+    problem_of,
+    rtts_to,
+    serving_only,
+    why_excluded,
+)
 from footloose.placement.interface import Choice, Placement, Placer, Problem
 from footloose.topology.tree import RouteTree
 
@@ -445,7 +453,8 @@ class Loop:
         if problem is None:
             return NOWHERE
         try:
-            return checked(self._placer(running.spec.placement).place(problem), problem)
+            placement = checked(self._placer(running.spec.placement).place(problem), problem)
+            return not_merely_back(placement, problem, running.is_customer)
         except Exception as error:  # noqa: BLE001 - a placer is a plug-in: however it fails, the service runs on
             reason = f"placer {running.spec.placement!r}: {error}"
             if reason != running.placer_failure:
@@ -554,7 +563,7 @@ class Loop:
         self._effects.append(CopyEnded(running.service, site, reason, lease_id))
         inputs: dict[str, Any] = {"lease": lease_id}
         if by_site:
-            running.refused(site, now)
+            running.refused(site, now, unreached=switch.unreached)
             inputs["not_asked_before"] = running.refusals[site].until
         step, outcome = ("retire", "ended") if switch.lease is not None else ("agree", "refused")
         self._note(running, step, site, outcome, reason, inputs, now)

@@ -13,6 +13,8 @@ from footloose.core.limits import (
     REFUSAL_MEMORY_MOST_S,
     REFUSAL_MEMORY_S,
     SITES_PER_PREFIX,
+    UNREACHED_MEMORY_MOST_S,
+    UNREACHED_MEMORY_S,
     USER_MEMORY_S,
 )
 from footloose.migration.switch import State, Switch
@@ -261,11 +263,17 @@ class Running:
         refusal = self.refusals.get(site)
         return refusal is not None and refusal.until > now
 
-    def refused(self, site: NodeId, now: float) -> None:
-        """Take in that a site took no copy, or gave one up. Each time in a row it is left alone for twice as long."""
+    def refused(self, site: NodeId, now: float, *, unreached: bool = False) -> None:
+        """Take in that a site took no copy, or gave one up. Each time in a row it is left alone for twice as long.
+
+        That is not so long for one that could not be reached: it may just be starting again.
+        """
         before = self.refusals.get(site)
         times = before.times + 1 if before is not None else 1
-        wait_s = min(REFUSAL_MEMORY_S * 2 ** min(times - 1, 30), REFUSAL_MEMORY_MOST_S)
+        first_s, most_s = REFUSAL_MEMORY_S, REFUSAL_MEMORY_MOST_S
+        if unreached:
+            first_s, most_s = UNREACHED_MEMORY_S, UNREACHED_MEMORY_MOST_S
+        wait_s = min(first_s * 2 ** min(times - 1, 30), most_s)
         self.refusals[site] = Refusal(times, now + wait_s)
 
     def forget_refusals(self, now: float) -> None:

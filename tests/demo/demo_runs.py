@@ -28,9 +28,7 @@ class Ended(NamedTuple):
 class Run:
     """A run of the demo. Its lines come on standard error with ``--json``, else on standard output."""
 
-    def __init__(
-        self, arguments: Sequence[str], footloose: Sequence[str] = FOOTLOOSE, cwd: Path | None = None
-    ) -> None:
+    def __init__(self, arguments: Sequence[str], footloose: Sequence[str] = FOOTLOOSE, cwd: Path | None = None) -> None:
         self._mark = f"FOOTLOOSE_TEST_RUN={uuid.uuid4().hex}"
         name, _, value = self._mark.partition("=")
         environment: Mapping[str, str] = os.environ | {name: value}
@@ -84,7 +82,9 @@ class Run:
     def ask_home(self, *arguments: str) -> str:
         """What a command prints that asks the home."""
         environment = os.environ | {"FOOTLOOSE_SOCKET": self.admin_socket}
-        return subprocess.run([*FOOTLOOSE, *arguments], env=environment, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            [*FOOTLOOSE, *arguments], env=environment, capture_output=True, text=True, check=True
+        ).stdout
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal, as Ctrl-C at a terminal does: to the whole of its process group."""
@@ -95,6 +95,9 @@ class Run:
         code = self._process.wait(PATIENCE_S)
         for reader in self._readers:
             reader.join(PATIENCE_S)
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
         return Ended(code, "".join(self._printed["out"]), "".join(self._printed["err"]), self._left_behind())
 
     def _left_behind(self) -> tuple[str, ...]:

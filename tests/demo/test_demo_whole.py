@@ -114,11 +114,11 @@ def test_the_home_explains_each_redirect_with_figures(whole: Whole) -> None:
         assert one["reason"] in whole.explained.replace("\n", " ") or one["subject"] in whole.explained
 
 
-def test_copies_are_leased_only_after_they_were_measured_and_chosen(whole: Whole) -> None:
+def test_copies_are_leased_only_where_sites_were_found_and_users_sent_only_to_copies_that_serve(whole: Whole) -> None:
     for name in PROVIDERS:
         node = next(site["node"] for site in whole.report["sites"] if site["site"] == name)
         steps = [one["step"] for one in whole.decisions if node in (one["subject"], one["inputs"].get("site"))]
-        assert steps.index("measure") < steps.index("agree") < steps.index("deploy") < steps.index("redirect")
+        assert steps.index("discover") < steps.index("agree") < steps.index("deploy") < steps.index("redirect")
 
 
 def test_the_page_shows_users_where_they_moved_to(whole: Whole) -> None:

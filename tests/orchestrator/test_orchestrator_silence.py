@@ -3,8 +3,8 @@
 import pytest
 from test_orchestrator_by_hand import FAR_AT, HOME, NEAR_AT, PREFIX, USER, Scene, an_app, asked, redirects
 
-from footloose.core.limits import SILENT_AFTER_S
-from footloose.migration.switch import PollAnswered, PollFailed, State
+from footloose.core.limits import REFUSAL_MEMORY_S, SILENT_AFTER_S, UNREACHED_MEMORY_S
+from footloose.migration.switch import LeaseAnswered, PollAnswered, PollFailed, State
 from footloose.model.network import Hop, Observation, Route, router_id
 from footloose.model.site import Sighting, SiteRecord, Source
 from footloose.orchestrator.messages import (
@@ -110,3 +110,14 @@ def test_the_kernel_of_the_copy_confirms_or_corrects_the_estimate(there_ms: floa
     at = scene.loop.services[scene.service].placement.assignment.get(PREFIX)
     assert at == (NEAR_AT.node if stays else FAR_AT.node)
     assert scene.loop.services[scene.service].users[PREFIX].rtt_at_ms[HOME.node_id] == 80.0
+
+
+def test_a_site_that_could_not_be_reached_is_asked_again_sooner_than_one_that_refused() -> None:
+    until = {}
+    for unreached in (True, False):
+        scene = both_measured()
+        silence(scene, NEAR_AT)
+        answer = LeaseAnswered(refused="no", unreached=unreached)
+        scene.copy_event(FAR_AT, answer)
+        until[unreached] = scene.loop.services[scene.service].refusals[FAR_AT.node].until - scene.now
+    assert until == {True: pytest.approx(UNREACHED_MEMORY_S), False: pytest.approx(REFUSAL_MEMORY_S)}

@@ -1,5 +1,6 @@
 """One copy as its customer sees it."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -204,3 +205,92 @@ def test_whatever_the_site_does_every_granted_lease_is_used_released_or_run_out(
         assert released or pending or switch.end_reason is not None
     assert (switch.usable_until is not None) == (switch.state is State.SERVING)
     assert not (granted and switch.state is State.RETIRING and not (released or pending))
+
+
+@pytest.mark.parametrize("state", [State.ASKING, State.SENDING])
+def test_what_is_never_answered_is_given_up(state: State) -> None:
+    switch = Switch(SERVICE, SITE, 0.0)
+    switch.start()
+    if state is State.SENDING:
+        switch.receive(LeaseAnswered(needs_artifact=True), 1.0)
+    due = switch.next_deadline()
+    assert due is not None
+    assert switch.wake(due - 1) == []
+    assert switch.state is state
+    switch.wake(due)
+    assert switch.state is State.ENDED
+    assert switch.end_reason == "it did not answer in time"
+    assert switch.next_deadline() is None
+
+
+def test_a_release_nobody_acknowledges_ends_the_switch_all_the_same() -> None:
+    switch = serving()
+    switch.receive(RetireWanted("users left"), 1.0)
+    due = switch.next_deadline()
+    assert due is not None
+    switch.wake(due)
+    assert switch.state is State.ENDED
+    assert switch.end_reason == "users left"
+
+
+def test_a_copy_given_up_while_it_was_asked_for_waits_for_the_answer_but_not_for_ever() -> None:
+    switch = Switch(SERVICE, SITE, 0.0)
+    switch.start()
+    switch.receive(RetireWanted("users left"), 0.1)
+    due = switch.next_deadline()
+    assert due is not None
+    switch.wake(due)
+    assert switch.state is State.ENDED
+
+
+def test_polls_of_which_nothing_comes_back_at_all_make_a_copy_suspect_too() -> None:
+    switch = serving()
+    now = 0.0
+    while switch.state is State.SERVING:
+        now += POLL_INTERVAL_S
+        switch.wake(now)
+        assert now < 10 * SILENT_AFTER_S
+    assert now >= SILENT_AFTER_S
+    assert switch.usable_until is None
+
+
+def test_a_site_that_answers_but_does_not_renew_loses_its_users_when_the_lease_is_over() -> None:
+    switch = serving()
+    for now in range(1, 61):
+        switch.wake(float(now))
+        switch.receive(PollAnswered(), now + 0.1)
+    assert switch.state is State.SERVING
+    switch.wake(61.2)
+    assert switch.state is State.ENDED
+    assert "did not renew" in (switch.end_reason or "")
+
+
+def test_the_grace_is_what_the_lease_says_but_no_more_than_ours() -> None:
+    short = Switch.resumed(SERVICE, msgspec.structs.replace(a_lease(0.0), grace_s=10.0), 1.0)
+    assert short.wake(69.0)
+    short.wake(80.0)
+    assert short.state is State.ENDED
+    endless = Switch.resumed(SERVICE, msgspec.structs.replace(a_lease(0.0), grace_s=1e12), 1.0)
+    endless.wake(60.0 + LEASE_GRACE_S + 10)
+    assert endless.state is State.ENDED
+
+
+def test_answers_to_polls_that_overtake_each_other_do_not_shorten_the_lease() -> None:
+    switch = serving()
+    switch.receive(PollAnswered(lease=a_lease(40.0)), 40.0)
+    switch.receive(PollAnswered(lease=a_lease(35.0)), 40.1)
+    assert switch.usable_until == 100.0
+
+
+@pytest.mark.parametrize(
+    "event", [LeaseAnswered(refused="no"), ArtifactSent(), ArtifactSent("cut"), LeaseReleased(), PollFailed("lost")]
+)
+def test_an_answer_nobody_waits_for_changes_nothing(event: object) -> None:
+    switch = serving() if not isinstance(event, PollFailed) else Switch(SERVICE, SITE, 0.0)
+    before = switch.state
+    assert switch.receive(event, 1.0) == []  # type: ignore[arg-type]
+    assert switch.state is before
+
+
+def test_two_switches_for_one_site_go_by_different_names() -> None:
+    assert Switch(SERVICE, SITE, 1.0).request_id != Switch(SERVICE, SITE, 1.000001).request_id

@@ -177,7 +177,7 @@ async def test_a_journal_writes_soon_and_shows_at_once(tmp_path: Path) -> None:
         journal.decided(decision(1))
         journal.logged([GuestLog(1.0, SERVICE, "hello")])
         assert [one.outcome for one in journal.decisions(SERVICE, 10)] == ["1"]
-        assert [one.text for one in journal.logs(10)] == ["hello"]
+        assert [one.text for one in journal.logs(SERVICE, 10)] == ["hello"]
         journal.decided(decision(2))
         async with asyncio.timeout(20):
             while len(state.decisions.recent(SERVICE)) < 2:  # noqa: ASYNC110 - a journal tells nobody that it wrote

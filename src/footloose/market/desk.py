@@ -230,7 +230,8 @@ class Desk:
 
     def users_seen(self, service: ServiceId, now: float) -> None:
         """A copy has users: it may use its grace."""
-        self._last_user_at[service] = now
+        if service in self._last_user_at:
+            self._last_user_at[service] = now
 
     def wake(self, now: float) -> list[DeskEffect]:
         """End what has run out."""

@@ -14,7 +14,7 @@ from footloose.core.codec import decode, encode
 from footloose.core.digest import parse_digest
 from footloose.core.errors import FootlooseError, LimitExceeded, LocalError, RemoteError
 from footloose.core.identity import NodeId
-from footloose.core.limits import ARTIFACT_BYTES, EXPLAINED, GUEST_LOGS_KEPT, WRITE_STALL_S
+from footloose.core.limits import ARTIFACT_BYTES, EXPLAINED, GUEST_LOGS_PER_SERVICE, WRITE_STALL_S
 from footloose.model.app import AppId, Service, ServiceId
 from footloose.model.routing import GuestLog
 from footloose.model.view import View
@@ -189,7 +189,9 @@ class AdminApi:
             return await _stream(request, "application/x-ndjson", _lines(before, services, coming))
 
     def _logged_before(self, services: frozenset[ServiceId]) -> list[GuestLog]:
-        return [one for one in reversed(self._journal.logs(GUEST_LOGS_KEPT)) if one.service in services]
+        """The last entries of these services together, oldest first, and of each in the order they were made."""
+        entries = [one for name in services for one in reversed(self._journal.logs(name, GUEST_LOGS_PER_SERVICE))]
+        return sorted(entries, key=lambda one: one.at)[-GUEST_LOGS_PER_SERVICE:]
 
     async def move(self, request: web.Request) -> web.Response:
         """Send all users of a service to one site, or leave it to the loop again."""

@@ -207,7 +207,8 @@ class Host:
         except LocalError as error:
             log.error("lease %s is not renewed: %s", lease_id, error)
             renewed = False  # what cannot be written is not promised; the copy runs on all the same
-        self._desk_driver.carry_out([])
+        if effects:
+            self._desk_driver.carry_out([])
         self._tell(CustomerHeard(held.lease.service, _parent(held.request), hold))
         reading = self._meter.read(lease_id, prefixes, self._clock.now())
         return LeaseAnswer(sign(held.lease, self._identity) if renewed else None, ending=held.ending, reading=reading)

@@ -41,10 +41,10 @@ class Journal:
         self.write()
         return self._decisions.recent(service, limit)
 
-    def logs(self, limit: int) -> tuple[GuestLog, ...]:
-        """The last log entries of all guests, newest first, those not yet written among them."""
+    def logs(self, service: ServiceId, limit: int) -> tuple[GuestLog, ...]:
+        """The last log entries of a service's guests, newest first, those not yet written among them."""
         self.write()
-        return self._logs.recent(limit=limit)
+        return self._logs.recent(service, limit)
 
     def write(self) -> None:
         """Write all that waits. Does not raise: these are notes, and nothing may depend on them."""

@@ -92,13 +92,16 @@ async def test_an_effect_that_cannot_be_carried_out_keeps_no_other_back(caplog: 
     def carry_out(effect: str) -> None:
         if effect == "write":
             raise LocalError("the disk is full", where="site.db")
+        if effect == "err":
+            raise ZeroDivisionError("a fault of ours")
         done.append(effect)
 
     machine = Ticking()
     driver = Driver(machine, SystemClock(), carry_out)
-    driver.carry_out(["write", "send", "write", "stop"])
+    driver.carry_out(["write", "send", "err", "write", "stop"])
     assert done == ["send", "stop"]
     assert caplog.text.count("the disk is full") == 2
+    assert "a fault of ours" in caplog.text
     async with asyncio.timeout(20):
         await machine.again.wait()  # it is still woken
     driver.close()

@@ -20,7 +20,7 @@ _AFTER_FAULT_S = 1.0
 class Driver(Generic[EffectT]):
     """The thin shell around one machine. ``carry_out`` is called for each effect, in order, and must not block.
 
-    An effect that cannot be carried out (the disk is full) is told in the log; the others are carried out all the same.
+    An effect that fails, by a full disk or a fault of ours, is told in the log; the others are carried out all the same.
     """
 
     def __init__(self, machine: Timed[EffectT], clock: Clock, carry_out: Callable[[EffectT], None]) -> None:
@@ -39,6 +39,9 @@ class Driver(Generic[EffectT]):
                 self._carry_out(effect)
             except FootlooseError as error:
                 log.error("%s could not be carried out: %s", type(effect).__name__, error)
+            except Exception:
+                # As when waking: the machine has gone on as if it were done, and all else must be.
+                log.exception("%s could not be carried out", type(effect).__name__)
         self._set_timer(0.0)
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ _AFTER_FAULT_S = 1.0
 class Driver(Generic[EffectT]):
     """The thin shell around one machine. ``carry_out`` is called for each effect, in order, and must not block.
 
-    An effect that fails, by a full disk or a fault of ours, is told in the log; the others are carried out all the same.
+    An effect that fails, by a full disk or a fault of ours, is told in the log; the others are carried out still.
     """
 
     def __init__(self, machine: Timed[EffectT], clock: Clock, carry_out: Callable[[EffectT], None]) -> None:

@@ -27,13 +27,13 @@ ERROR_LEAST = 0.01
 HEIGHT_LEAST_MS = 0.1
 FARTHEST_MS = 30_000.0
 """No coordinate lies farther from the origin, and no round trip takes longer."""
-_INSIDE = 1 + 1e-9
-"""What is scaled back to the farthest distance must not end a rounding error beyond it."""
+_SLACK = 1.001
+"""A bound may be missed by so much by who has fewer digits."""
 _TOGETHER_MS = 1e-6
 """Two places nearer than this have no direction from one to the other."""
 
 
-class Coordinate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Coordinate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """A node's place: a point, the height of its access link above it, how wrong it is taken to be, a correction.
 
     ``vec``, ``height_ms`` and ``adjustment_ms`` are in milliseconds of round-trip time; ``error`` is relative (0.1 is
@@ -54,10 +54,10 @@ class Coordinate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
         """Whether a node could be there: finite, within bounds, of the dimensions that all nodes use."""
         return (
             len(self.vec) == DIMENSIONS
-            and math.dist(self.vec, _ORIGIN) <= FARTHEST_MS  # False for NaN
-            and HEIGHT_LEAST_MS <= self.height_ms <= FARTHEST_MS
-            and 0 <= self.error <= ERROR_MOST
-            and abs(self.adjustment_ms) <= FARTHEST_MS
+            and math.dist(self.vec, _ORIGIN) <= FARTHEST_MS * _SLACK  # False for NaN
+            and HEIGHT_LEAST_MS / _SLACK <= self.height_ms <= FARTHEST_MS * _SLACK
+            and 0 <= self.error <= ERROR_MOST * _SLACK
+            and abs(self.adjustment_ms) <= FARTHEST_MS * _SLACK
         )
 
 
@@ -106,23 +106,6 @@ _CLIP_SPREADS = 3.0
 """A discrepancy moves a node no more than one so many times the usual would."""
 
 
-class _Peer:
-    """What was measured of one peer lately."""
-
-    __slots__ = ("median_ms", "samples")
-
-    def __init__(self, window: int) -> None:
-        self.samples: deque[float] = deque(maxlen=window)
-        self.median_ms = 0.0
-
-    def add(self, rtt_ms: float) -> float:
-        self.samples.append(rtt_ms)
-        ordered = sorted(self.samples)
-        # The lower of two middle ones: what goes wrong makes round trips longer, hardly ever shorter.
-        self.median_ms = ordered[(len(ordered) - 1) // 2]
-        return self.median_ms
-
-
 class Vivaldi:
     """One node's coordinate, moved by every round trip it measures. Draws on ``rng`` only, so a run can be repeated."""
 
@@ -130,7 +113,7 @@ class Vivaldi:
         self.coordinate = NOWHERE
         self._rng = rng
         self._config = config or VivaldiConfig()
-        self._peers: dict[Hashable, _Peer] = {}
+        self._peers: dict[Hashable, tuple[float, ...]] = {}
         self._neighbours: deque[tuple[Coordinate, float, float]] = deque(maxlen=self._config.replay_window)
         self._samples = 0
         self._spread_ms = 0.0
@@ -139,7 +122,7 @@ class Vivaldi:
         """A round trip to ``peer``, which says it is at ``theirs``, took ``rtt_ms``. ``now`` is in seconds."""
         if not (0.0 < rtt_ms <= FARTHEST_MS and theirs.valid()):
             return Sample.REFUSED
-        typical_ms = max(self._peer(peer).add(rtt_ms), HEIGHT_LEAST_MS)
+        typical_ms = max(self._filter(peer, rtt_ms), HEIGHT_LEAST_MS)
         bare_ms = math.dist(self.coordinate.vec, theirs.vec) + self.coordinate.height_ms + theirs.height_ms
         if self._is_outlier(abs(typical_ms - bare_ms)):
             return Sample.OUTLIER
@@ -151,19 +134,19 @@ class Vivaldi:
 
     def rtt_ms(self, peer: Hashable) -> float | None:
         """The typical round trip to ``peer`` as measured here; None if it was not, lately."""
-        known = self._peers.get(peer)
-        return known.median_ms if known is not None else None
+        samples = self._peers.get(peer)
+        return _median(samples) if samples is not None else None
 
     def forget(self, peer: Hashable) -> None:
         """Drop the round trips measured to ``peer``."""
         self._peers.pop(peer, None)
 
-    def _peer(self, peer: Hashable) -> _Peer:
-        known = self._peers.pop(peer, None) or _Peer(self._config.filter_window)
-        self._peers[peer] = known
+    def _filter(self, peer: Hashable, rtt_ms: float) -> float:
+        samples = (*self._peers.pop(peer, ()), rtt_ms)[-self._config.filter_window :]
+        self._peers[peer] = samples
         if len(self._peers) > self._config.peers:
             del self._peers[next(iter(self._peers))]
-        return known
+        return _median(samples)
 
     def _is_outlier(self, discrepancy_ms: float) -> bool:
         limit_ms = max(self._config.outlier_spreads * self._spread_ms, self._config.outlier_least_ms)
@@ -204,7 +187,7 @@ class Vivaldi:
             vec = [keep * a + force_ms * b for a, b in zip(mine.vec, self._direction(), strict=True)]
         beyond = math.dist(vec, _ORIGIN) / FARTHEST_MS
         if beyond > 1:
-            vec = [a / (beyond * _INSIDE) for a in vec]
+            vec = [a / beyond for a in vec]
         adjustment_ms = mine.adjustment_ms + config.adjustment_gain * weight * (off_ms / 2 - mine.adjustment_ms)
         self.coordinate = Coordinate(tuple(vec), height_ms, min(max(error, ERROR_LEAST), ERROR_MOST), adjustment_ms)
 
@@ -215,6 +198,11 @@ class Vivaldi:
             length = math.hypot(*vec)
             if length > _TOGETHER_MS:
                 return [a / length for a in vec]
+
+
+def _median(samples: tuple[float, ...]) -> float:
+    # The lower of two middle ones: what goes wrong makes round trips longer, hardly ever shorter.
+    return sorted(samples)[(len(samples) - 1) // 2]
 
 
 def nearest(origin: Coordinate, candidates: Mapping[CandidateT, Coordinate], k: int) -> list[CandidateT]:

@@ -1,0 +1,46 @@
+"""Addresses at which there may be members, tried ever more seldom until one is there, and again when it is lost."""
+
+import math
+import random
+from collections.abc import Callable, Iterable
+
+from footloose.core.errors import LocalError
+from footloose.core.limits import MEMBERSHIP_SEEDS
+from footloose.model.site import Endpoint
+
+MOST_S = 60.0
+"""Longest pause between two tries of a seed that is not among the live members."""
+_DOUBLINGS = 10
+
+
+class Seeds:
+    """When to try which seed."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._plan: dict[Endpoint, tuple[float, int]] = {}
+        self.deadline = math.inf
+        """When the next is to be tried."""
+
+    def add(self, seeds: Iterable[Endpoint], now: float) -> None:
+        """Try these from now on. Raises :class:`LocalError` if there are too many."""
+        for seed in seeds:
+            if seed not in self._plan and len(self._plan) >= MEMBERSHIP_SEEDS:
+                raise LocalError(f"more than {MEMBERSHIP_SEEDS} seeds", where="membership", fix="name fewer")
+            self._plan.setdefault(seed, (now, 0))
+            self.deadline = now
+
+    def take_due(self, is_there: Callable[[Endpoint], bool], now: float) -> list[Endpoint]:
+        """Those to try now: due, and not among the live members."""
+        due = []
+        for seed, (at, tries) in self._plan.items():
+            if at > now:
+                continue
+            if is_there(seed):
+                self._plan[seed] = (now + MOST_S, 0)
+                continue
+            due.append(seed)
+            pause_s = min(MOST_S, 2.0 ** min(tries, _DOUBLINGS)) * (0.5 + self._rng.random() / 2)
+            self._plan[seed] = (now + pause_s, tries + 1)
+        self.deadline = min((at for at, _ in self._plan.values()), default=math.inf)
+        return due

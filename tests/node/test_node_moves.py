@@ -1,14 +1,31 @@
 """A service goes to another site and back, on real nodes; its users lose nothing on the way."""
 
 import json
+from collections.abc import Callable, Iterator
 
 import pytest
-from node_sites import Town, Visitor, answering, eventually, follow, get, known_to, moved, pulse
+from node_sites import Site, Town, Visitor, answering, eventually, follow, get, known_to, moved, pulse
 from websockets.sync.client import ClientConnection, connect
 
 from footloose.model.app import ServiceId
+from footloose.testbed.sites import Sites
 
 pytestmark = pytest.mark.slow
+Pair = tuple[Site, Site]
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    """A home and an edge that most tests here share, each with an app of its own."""
+    with Sites() as sites:
+        home, edge = Town(sites).pair()
+        yield home, edge
+        assert "Traceback" not in home.log() + edge.log()
+
+
+def gone_from(site: Site, service: ServiceId) -> Callable[[], bool]:
+    """A look at whether a site does not run a service any more."""
+    return lambda: service not in {one.service for one in site.view().services}
 
 
 def talk(url: str) -> ClientConnection:
@@ -24,9 +41,9 @@ def told_to_migrate(connection: ClientConnection) -> str:
             return str(message["url"])
 
 
-def test_a_service_moves_its_users_follow_and_come_back(town: Town) -> None:
-    home, edge = town.pair()
-    service = home.deploy(pulse())
+def test_a_service_moves_its_users_follow_and_come_back(pair: Pair) -> None:
+    home, edge = pair
+    service = home.deploy(pulse(), name="there")
     assert get(home.url(service)).status == 200
     assert home.serving(service) == {"home"}
     with talk(home.url(service, "live")) as before:
@@ -51,62 +68,63 @@ def test_a_service_moves_its_users_follow_and_come_back(town: Town) -> None:
     back = get(edge.url(service, "again"))
     assert (back.status, back.location) == (302, home.url(service, "again"))
     assert get(home.url(service)).status == 200
-    assert edge.view().services == ()
-    assert "all users were moved to here by hand" in home.explained("app")
+    assert gone_from(edge, service)()
+    assert "all users were moved to here by hand" in home.explained("there")
 
 
-def test_no_request_fails_while_a_service_moves_there_and_back(town: Town) -> None:
-    home, edge = town.pair()
-    service = home.deploy(answering("hello"))
+def test_no_request_fails_while_a_service_moves_there_and_back(pair: Pair) -> None:
+    home, edge = pair
+    service = home.deploy(answering("hello"), name="back")
     with Visitor(home.url(service)) as visitor:
         home.move(service, edge)
         eventually(lambda: home.places(service).get("edge") and home.places(service)["edge"].requests)
         home.move(service, home)
-        eventually(lambda: home.serving(service) == {"home"} and not edge.view().services)
+        eventually(lambda: home.serving(service) == {"home"} and gone_from(edge, service)())
         asked = len(visitor.answers)
         eventually(lambda: len(visitor.answers) > asked)
     assert visitor.failures == []
 
 
-def test_no_request_fails_while_a_provider_is_drained_and_both_sides_say_why(town: Town) -> None:
-    home, edge = town.pair()
-    service = home.deploy(answering("hello"))
+def test_no_request_fails_while_a_provider_is_drained_and_both_sides_say_why(pair: Pair) -> None:
+    home, edge = pair
+    service = home.deploy(answering("hello"), name="drained")
     moved(home, edge, service)
     with Visitor(home.url(service)) as visitor:
         edge.admin.drain(None, resume=False)
         eventually(lambda: home.serving(service) == {"home"})
-        eventually(lambda: not edge.view().services)
+        eventually(gone_from(edge, service))
         asked = len(visitor.answers)
         eventually(lambda: len(visitor.answers) > asked)
     assert visitor.failures == []
     assert edge.admin.status().draining == "drained by its operator"
-    assert "the site is ending it: drained by its operator" in home.explained("app")
+    assert "the site is ending it: drained by its operator" in home.explained("drained")
     home.move(service, home)
     home.move(service, edge)
-    eventually(lambda: "takes no new copies: drained by its operator" in home.explained("app"))
+    eventually(lambda: "takes no new copies: drained by its operator" in home.explained("drained"))
     edge.admin.drain(None, resume=True)
     home.admin.drain(edge.node, resume=True)  # home had put it aside for having refused
     home.move(service, edge)
     eventually(lambda: "edge" in home.serving(service))
 
 
-def test_a_customer_can_drain_a_site_for_itself(town: Town) -> None:
-    home, edge = town.pair()
-    service = home.deploy(answering("hello"))
+def test_a_customer_can_drain_a_site_for_itself(pair: Pair) -> None:
+    home, edge = pair
+    service = home.deploy(answering("hello"), name="avoided")
     moved(home, edge, service)
     home.admin.drain(edge.node, resume=False)
     eventually(lambda: home.serving(service) == {"home"})
-    eventually(lambda: not edge.view().services)
+    eventually(gone_from(edge, service))
     assert edge.admin.status().draining is None
-    assert "drained by hand" in home.explained("app")
+    assert "drained by hand" in home.explained("avoided")
+    home.admin.drain(edge.node, resume=True)
 
 
-def test_a_new_version_takes_over_without_a_failed_request_and_reaches_the_copy(town: Town) -> None:
-    home, edge = town.pair()
-    service = home.deploy(answering("first"))
+def test_a_new_version_takes_over_without_a_failed_request_and_reaches_the_copy(pair: Pair) -> None:
+    home, edge = pair
+    service = home.deploy(answering("first"), name="newer")
     moved(home, edge, service)
     with Visitor(home.url(service)) as visitor:
-        assert home.deploy(answering("second")) == service
+        assert home.deploy(answering("second"), name="newer") == service
         eventually(visitor.seen("second"))
         home.move(service, edge)
         eventually(lambda: "edge" in home.serving(service))
@@ -118,15 +136,15 @@ def test_a_new_version_takes_over_without_a_failed_request_and_reaches_the_copy(
     assert "first" not in visitor.answers[visitor.answers.index("second") :]
 
 
-def test_an_app_removed_at_home_is_gone_everywhere(town: Town) -> None:
-    home, edge = town.pair()
-    service = home.deploy(answering("hello"))
+def test_an_app_removed_at_home_is_gone_everywhere(pair: Pair) -> None:
+    home, edge = pair
+    service = home.deploy(answering("hello"), name="removed")
     moved(home, edge, service)
     home.admin.remove(ServiceId(service.split("/")[0]))
-    eventually(lambda: not edge.view().services)
-    assert home.view().services == ()
+    eventually(gone_from(edge, service))
+    assert gone_from(home, service)()
     assert follow(edge.url(service)).status == 404
-    again = home.deploy(answering("hello"))
+    again = home.deploy(answering("hello"), name="removed")
     assert again == service
     home.move(service, edge)  # and nothing of before stands in its way
     eventually(lambda: "edge" in home.serving(service))

@@ -99,7 +99,7 @@ COMPILE_MEMORY_BYTES = 2 * 1024 * 1024 * 1024
 ROUTE_HOPS = 30
 """Longest route traced."""
 TRACE_TIMEOUT_S = 1.5
-"""Longest wait for a silent hop, as the ICON Python Orchestrator has it; usually cut short by the hops that answered."""
+"""Longest wait for a silent hop, as the ICON Python Orchestrator has it; the hops that answered mostly cut it short."""
 TRACES_AT_ONCE = 32
 """Traces a site runs side by side; further ones wait their turn."""
 TRACES_WAITING = 1_000

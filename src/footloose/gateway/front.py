@@ -82,8 +82,9 @@ class Front:
 
     def _goes_in_circles(self, served: Served, user: User, request: Request) -> bool:
         """Whether the user keeps being sent on for this very request and can be served here."""
+        what = f"{request.method} {request.target}"
         can_serve = served.guest is not None
-        return can_serve and self._circles.sent_too_often(user.address, f"{request.method} {request.target}", self._clock.now())
+        return can_serve and self._circles.sent_too_often(user.address, what, self._clock.now())
 
     def nearer(self, served: Served, user: User, host: str, rest: str, query: str) -> str | None:
         """The URL at the copy where ``user`` is better served, unless that is this very gateway."""

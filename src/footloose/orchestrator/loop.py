@@ -51,7 +51,6 @@ from footloose.orchestrator.messages import (
 )
 from footloose.orchestrator.problem import (
     checked,
-    not_merely_back,
     origin_rtt_ms,
     problem_of,
     rtts_to,
@@ -453,8 +452,7 @@ class Loop:
         if problem is None:
             return NOWHERE
         try:
-            placement = checked(self._placer(running.spec.placement).place(problem), problem)
-            return not_merely_back(placement, problem, running.is_customer)
+            return checked(self._placer(running.spec.placement).place(problem), problem)
         except Exception as error:  # noqa: BLE001 - a placer is a plug-in: however it fails, the service runs on
             reason = f"placer {running.spec.placement!r}: {error}"
             if reason != running.placer_failure:

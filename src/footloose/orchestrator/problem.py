@@ -13,9 +13,6 @@ from footloose.orchestrator.memory import Located, Running, User
 from footloose.placement.interface import Candidate, Placement, Problem
 from footloose.topology.estimate import estimate
 
-BACK_MS = 10.0
-"""How much nearer a customer must be to its users than its copy before they are sent back to it."""
-
 
 def why_excluded(record: SiteRecord, spec: Service) -> str | None:
     """Why the owner would not have ``spec`` run at a site, or None if it may."""
@@ -117,21 +114,6 @@ def serving_only(problem: Problem) -> Problem:
     """The same question, with those sites alone to choose from that can take users at once."""
     serving = tuple(candidate for candidate in problem.candidates if candidate.running)
     return msgspec.structs.replace(problem, candidates=serving)
-
-
-def not_merely_back(placement: Placement, problem: Problem, customers: Callable[[NodeId], bool]) -> Placement:
-    """``placement`` without users sent back to where they came from for a small gain.
-
-    A customer sent them here because it measured this site nearer; only a plain difference, not the noise of two
-    measurements made at different moments, is a reason to send them back.
-    """
-    rtts = {candidate.site: candidate.rtt_ms for candidate in problem.candidates}
-    assignment = {
-        prefix: site
-        for prefix, site in placement.assignment.items()
-        if not customers(site) or problem.origin_rtt_ms[prefix] - rtts[site][prefix] >= BACK_MS
-    }
-    return msgspec.structs.replace(placement, assignment=assignment)
 
 
 def checked(placement: Placement, problem: Problem) -> Placement:

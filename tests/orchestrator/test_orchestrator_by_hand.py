@@ -7,7 +7,7 @@ from footloose.core.codec import sign
 from footloose.core.digest import digest_of
 from footloose.core.identity import Identity, NodeId
 from footloose.core.limits import RECORD_LIFETIME_S, SITES_KNOWN
-from footloose.migration.switch import Ask, LeaseAnswered, LeaseReleased, Release, SwitchEvent
+from footloose.migration.switch import Ask, LeaseAnswered, LeaseReleased, PollFailed, Release, State, SwitchEvent
 from footloose.model.app import App, GuestKind, Service
 from footloose.model.network import Observation, Prefix, Route
 from footloose.model.site import Endpoint, ProviderId, Sighting, SiteRecord, Source
@@ -90,8 +90,12 @@ class Scene:
 
     def grant(self, site: SiteRecord) -> list[Effect]:
         """The site that was asked grants its lease."""
-        lease = Lease(
-            lease_id=site.name.replace(".", ""),
+        return self.copy_event(site, LeaseAnswered(lease=self.lease(site, site.name.replace(".", ""))))
+
+    def lease(self, site: SiteRecord, lease_id: str) -> Lease:
+        """What a site grants."""
+        return Lease(
+            lease_id=lease_id,
             provider_node=site.node,
             customer=HOME.node_id,
             service=self.service,
@@ -102,7 +106,6 @@ class Scene:
             price_per_hour=0.0,
             url=f"{site.gateway}/{self.service}/",
         )
-        return self.copy_event(site, LeaseAnswered(lease=lease))
 
     def copy_event(self, site: SiteRecord, event: SwitchEvent) -> list[Effect]:
         """Something happened to the copy that the site was asked for last."""
@@ -189,6 +192,27 @@ def test_a_lease_granted_after_its_service_stopped_is_given_back() -> None:
     scene.move(NEAR.node_id)
     scene.tell(ServiceStopped(scene.service, "removed"))
     assert released(scene.grant(NEAR_AT)) == [NEAR.node_id]
+
+
+def test_answers_to_an_earlier_request_are_not_taken_for_answers_to_the_present_one() -> None:
+    scene = Scene(an_app())
+    scene.move(NEAR.node_id)
+    (earlier,) = [effect.request_id for effect in scene.seen if isinstance(effect, Ask)]
+    scene.tell(ServiceStopped(scene.service, "removed"))
+    scene.start(scene.app)
+    scene.move(NEAR.node_id)
+
+    def late(event: SwitchEvent) -> list[Effect]:
+        return scene.tell(CopyEvent(scene.service, NEAR.node_id, earlier, event))
+
+    copy = scene.loop.services[scene.service].copies[NEAR.node_id]
+    assert late(LeaseAnswered(refused="full")) == []
+    effects = late(LeaseAnswered(lease=scene.lease(NEAR_AT, "earlier")))
+    assert [effect.lease_id for effect in effects if isinstance(effect, Release | CopyEnded)] == ["earlier"] * 2
+    assert copy.state is State.ASKING
+    scene.grant(NEAR_AT)
+    assert late(LeaseReleased()) == late(PollFailed("no such lease", gone=True)) == []
+    assert copy.state is State.SERVING
 
 
 def test_a_service_started_again_for_another_customer_keeps_its_copies_and_users() -> None:

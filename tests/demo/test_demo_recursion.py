@@ -63,7 +63,11 @@ def test_a_copy_leases_a_nearer_one_once_that_is_there_and_all_retire_when_the_u
         assert chained.copies("mid-site").keys() == {"near-site"}
         assert chained.copies("near-site") == {}
         # What the near site serves is told up the tree: the home sees its user.
-        assert chained.until(lambda: chained.ask("home", "ps")["services"][1]["users"], "the home to see its user")
+        near = chained.site["near-site"].node
+        chained.until(
+            lambda: [user["site"] for user in chained.ask("home", "topology")["users"]] == [near],
+            "the home to see its user at the near site",
+        )
     patience_s = IDLE_BEFORE_RETIRE_S + USER_MEMORY_S + 10
     chained.until(lambda: not chained.copies("home"), "the idle copy to be given up", patience_s)
     for site in ("mid-site", "near-site"):

@@ -162,8 +162,11 @@ def test_a_user_who_answers_no_probe_behind_routers_that_answer_none_is_brought_
 
 
 def curl(regional: World, host: str) -> tuple[str, str]:
-    """How many redirects ``curl -L`` followed from the home, and the name of the site that answered."""
-    page = f"{regional.home.url}api/hello"
+    """How many redirects ``curl -L`` followed from the home, and the name of the site that answered.
+
+    It asks for something else each time: who asks for the same again and again is taken to be sent in a circle.
+    """
+    page = f"{regional.home.url}api/hello?name={time.monotonic_ns()}"
     command = ["curl", "-sS", "-L", "-w", "\n%{num_redirects}", page]
     done = regional.net.host(host).run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 0, done.stderr

@@ -32,6 +32,8 @@ CHUNKS_IN_FLIGHT: Final = 256
 """Per direction of a connection; the sender waits when there are more."""
 ANSWER_TIMEOUT_S: Final = 10.0
 STOP_TIMEOUT_S: Final = 5.0
+_ACCEPT_ROUNDS: Final = 4
+"""Rounds of the loop until a connection is accepted: asyncio leaves one open whose server is closed meanwhile."""
 
 
 class LoopbackHost:
@@ -154,8 +156,9 @@ class LoopbackNet:
         return asyncio.run_coroutine_threadsafe(waited(), self._loop).result(ANSWER_TIMEOUT_S)
 
     async def _listen(self, host: LoopbackHost, port: int) -> asyncio.Server:
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._relay(host, port, reader, writer)
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.create_task(self._relay(host, port, reader, writer))
+            task.add_done_callback(lambda _: writer.close())  # also if it is ended before it began
 
         try:
             return await asyncio.start_server(accept, host.face, port)
@@ -222,9 +225,12 @@ class LoopbackNet:
         await _cancel(stranded)
 
     async def _close(self) -> None:
+        for _ in range(_ACCEPT_ROUNDS):
+            await asyncio.sleep(0)
         for server in self._exposed.values():
             server.close()
-        await _cancel(list(self._connections))
+        await _cancel([task for task in asyncio.all_tasks() if task is not asyncio.current_task()])
+        await asyncio.sleep(0)  # transports are closed in the loop's next round
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

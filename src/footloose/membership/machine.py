@@ -658,7 +658,7 @@ class Membership:
             self._change(member, MemberEvent.ACCUSED, f"no answer to {short(accusation.accuser)}", now)
         elif not suspicion.confirm(accusation.accuser):
             return
-        self._suspects.file(member, suspicion)
+        self._suspects.file(suspicion)
         self._tell(accusation, now)
 
     def _give_up_silent(self, now: float) -> None:

@@ -1,6 +1,7 @@
 """Suspicions in the order in which they run out."""
 
 import heapq
+import itertools
 import math
 from collections.abc import Mapping
 
@@ -14,15 +15,16 @@ class Suspects:
 
     def __init__(self) -> None:
         self._filed: list[tuple[float, int, Suspicion]] = []
+        self._number = itertools.count()
 
     @property
     def deadline(self) -> float:
         """When one may be over."""
         return self._filed[0][0] if self._filed else math.inf
 
-    def file(self, member: Member, suspicion: Suspicion) -> None:
+    def file(self, suspicion: Suspicion) -> None:
         """Look at it when its present deadline is over."""
-        heapq.heappush(self._filed, (suspicion.deadline, member.tag, suspicion))
+        heapq.heappush(self._filed, (suspicion.deadline, next(self._number), suspicion))
 
     def take_silent(self, members: Mapping[NodeId, Member], now: float) -> list[Member]:
         """Members that had their time and did not refute."""
@@ -33,7 +35,7 @@ class Suspects:
             if member is None or member.suspicion is not suspicion or member in silent:
                 continue
             if suspicion.deadline > now:
-                self.file(member, suspicion)
+                self.file(suspicion)
             else:
                 silent.append(member)
         return silent

@@ -7,6 +7,7 @@ hash with a secret salt, so nobody gets into many views by being mentioned often
 """
 
 import hashlib
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 
@@ -93,8 +94,9 @@ class View:
         self.lost: dict[NodeId, Member] = {}
         self.gone: dict[NodeId, Member] = {}
         self.watched: set[NodeId] = set()
-        self._near_ms = 0.0
-        self._rank = 0
+        # Until it is known who is near, and who of the rest is kept, anybody may be.
+        self._near_ms = math.inf
+        self._rank = _MASK + 1
         self.unsettled = False
         """Somebody came since it was last seen who is near."""
 

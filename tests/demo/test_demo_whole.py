@@ -37,7 +37,7 @@ class Whole(NamedTuple):
     report: dict[str, Any]
     decisions: list[dict[str, Any]]
     explained: str
-    page: Page | None
+    page: Page | str
     ended: Ended
 
 
@@ -57,7 +57,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     yield Whole(json.loads(ended.out), decisions, explained, page, ended)
 
 
-def look_at(url: str, tmp_path_factory: pytest.TempPathFactory) -> Page | None:
+def look_at(url: str, tmp_path_factory: pytest.TempPathFactory) -> Page | str:
+    """The page, or why it could not be seen: that is for the test of the page to tell."""
     shot = tmp_path_factory.mktemp("shots", numbered=True) / "demo-page.png"
     try:
         with chromium(tmp_path_factory.mktemp("profile"), 1400, 1000) as browser:
@@ -78,8 +79,8 @@ def look_at(url: str, tmp_path_factory: pytest.TempPathFactory) -> Page | None:
                 console_errors(browser),
                 shot,
             )
-    except (pytest.skip.Exception, WebDriverException):
-        return None
+    except (pytest.skip.Exception, WebDriverException) as error:
+        return str(error)
 
 
 def test_every_user_ends_at_its_nearest_site_without_an_error(whole: Whole) -> None:
@@ -122,8 +123,9 @@ def test_copies_are_leased_only_where_sites_were_found_and_users_sent_only_to_co
 
 
 def test_the_page_shows_users_where_they_moved_to(whole: Whole) -> None:
-    if whole.page is None:
-        pytest.skip("no browser to look at the page with")
+    if isinstance(whole.page, str):
+        assert "is not installed" in whole.page, whole.page
+        pytest.skip(whole.page)
     assert len(whole.page.users) == USERS
     assert set(whole.page.sites) == {"home", *PROVIDERS}
     assert not [user for user in whole.page.users if "home" in user]

@@ -194,7 +194,7 @@ class RandomWorld:
 
 def digest(seed: int) -> str:
     """All that happens in a world with everything in it."""
-    made = RandomWorld(seed, copies=2, liars=1, noise_ms=0.5)
+    made = RandomWorld(seed, copies=2, users=12, liars=1, noise_ms=0.5)
     made.trouble(60.0, 8)
     made.calm(60.0)
     return made.world.digest()

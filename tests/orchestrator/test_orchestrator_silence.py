@@ -121,3 +121,20 @@ def test_a_site_that_could_not_be_reached_is_asked_again_sooner_than_one_that_re
         scene.copy_event(FAR_AT, answer)
         until[unreached] = scene.loop.services[scene.service].refusals[FAR_AT.node].until - scene.now
     assert until == {True: pytest.approx(UNREACHED_MEMORY_S), False: pytest.approx(REFUSAL_MEMORY_S)}
+
+
+def test_a_site_that_cannot_be_reached_is_not_asked_again_on_the_strength_of_its_record() -> None:
+    scene = found(80.0)
+    scene.tell(DiscoveryFinished(PREFIX))
+    assert asked(scene.seen) == [NEAR_AT.node]  # its record was clear-cut
+    scene.copy_event(NEAR_AT, LeaseAnswered(refused="no answer"))
+    for site in (NEAR_AT, FAR_AT):
+        scene.tell(RttMeasured(site.node, PREFIX, None, "no answer", answered=False))
+    before = len(scene.seen)
+    for _ in range(20):
+        scene.now += 10.0
+        scene.users()
+        scene.seen += scene.loop.wake(scene.now)
+    assert NEAR_AT.node not in asked(scene.seen[before:])
+    measured(scene, NEAR_AT, 10.0)
+    assert NEAR_AT.node in asked(scene.seen[before:])

@@ -197,7 +197,7 @@ class Datagrams:
     def _agree(self, key: bytes, peer: _Peer) -> None:
         """Compute both ciphers for a peer. Raises :class:`RemoteError` if there is none such."""
         try:
-            secret = self._private.exchange(X25519PublicKey.from_public_bytes(_montgomery(key)))
+            secret = self._private.exchange(X25519PublicKey.from_public_bytes(x25519_public(key)))
         except ValueError as error:
             raise RemoteError("no node can have this key", where="datagram") from error
         peer.sealer = _cipher(secret, self._public, key)
@@ -243,7 +243,7 @@ def _verified(key: bytes, datagram: bytes) -> bytes:
 _P = 2**255 - 19
 
 
-def _montgomery(public_key: bytes) -> bytes:
+def x25519_public(public_key: bytes) -> bytes:
     """The X25519 public key of an Ed25519 one: u = (1 + y) / (1 - y) (RFC 7748 §4.1). Raises :class:`ValueError`."""
     y = int.from_bytes(public_key, "little") & ((1 << 255) - 1)
     return ((1 + y) * pow(1 - y, -1, _P) % _P).to_bytes(_KEY_BYTES, "little")

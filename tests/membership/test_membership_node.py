@@ -165,11 +165,22 @@ async def test_what_strangers_throw_at_a_member_is_counted_and_forgotten() -> No
         for_other = stranger.seal(encode(Gossip(())), identity_of(1).node_id, now)
         own = Datagrams(identity_of(0)).seal(encode(Ping(1)), identity_of(1).node_id, now)
         throws = [b"", b"x", bytes(1201), sealed, sealed, sealed[:-1], for_other, own]
-        throws += [stranger.seal(b"\x01garbage", identity_of(0).node_id, now), stranger.seal(b"", None, now - 500)]
+        throws += [
+            stranger.seal(b"\x01garbage", identity_of(0).node_id, now),
+            Datagrams(identity_of(8)).seal(b"", None, now - 500),
+        ]
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for datagram in throws:
                 sock.sendto(datagram, ("127.0.0.1", port(node)))
-            wanted = {"garbage": 2, "oversized": 1, "replayed": 1, "forged": 2, "reflected": 1, "not a message": 1}
+            wanted = {
+                "garbage": 2,
+                "oversized": 1,
+                "replayed": 2,
+                "forged": 1,
+                "stale": 1,
+                "reflected": 1,
+                "not a message": 1,
+            }
             await until(lambda: all(node.stats().dropped.get(reason, 0) >= count for reason, count in wanted.items()))
         await until(lambda: len(alive(node)) == 1)
 

@@ -12,7 +12,8 @@ from footloose.migration.switch import State
 from footloose.model.app import Budget, ServiceId, Where
 from footloose.orchestrator.messages import Effect, SetRedirects
 
-LINKS_MS = (1.0, 3.0, 8.0, 15.0)
+LINKS_MS = (3.0, 8.0, 15.0)
+ACCESS_MS = (0.5, 2.0, 5.0)
 FORBIDDEN = "elsewhere"
 GRACE_FOR_FAULTS_S = 10.0
 """How long after a fault what is known of a site may be wrong: it is found out by polls."""
@@ -38,22 +39,23 @@ class RandomWorld:
 
     def _routers(self) -> None:
         names = ["core"]
-        for number in range(self.random.randint(2, 8)):
+        for number in range(self.random.randint(4, 9)):
             self.world.router(f"r{number}", self.random.choice(names), self.random.choice(LINKS_MS))
             names.append(f"r{number}")
 
     def _sites(self, liars: int) -> None:
         self.world.site("home", self.random.choice(self.world.net.routers), region="here")
-        for number in range(self.random.randint(1, 5)):
+        for number in range(self.random.randint(3, 7)):
             name, kind = f"s{number}", self.random.random()
             policy = {"region": FORBIDDEN if kind < 0.1 else "here", "price_per_hour": 2.0 if kind > 0.9 else 0.5}
-            if 0.1 < kind < 0.2:
+            if 0.1 <= kind < 0.2:
                 policy["max_leases"] = 0
-            self.world.site(name, self.random.choice(self.world.net.routers), self.random.choice(LINKS_MS), **policy)
+            self.world.site(name, self.random.choice(self.world.net.routers), self.random.choice(ACCESS_MS), **policy)
             if 0.2 <= kind <= 0.9:
                 self.allowed.add(name)
             if number < liars:
                 self.world.lies_ms[name] = 0.1
+            self.world.listed.add(name)
 
     def _user(self, number: int) -> User:
         at, service = self.random.choice(self.world.net.routers), self.random.choice(self.services)

@@ -109,7 +109,9 @@ def test_what_guests_log_is_followed_without_gap_or_repetition(home: Site) -> No
 
     assert get(home.url(service)).status == 502
     eventually(lambda: logged() == 1)
-    command = [sys.executable, "-m", "footloose", "logs", "chatty", "--follow", "--json"]
+    # Who runs the tests in the background may have Ctrl-C switched off, and a child process inherits that.
+    heeding = ["env", "--default-signal=INT"]
+    command = [*heeding, sys.executable, "-m", "footloose", "logs", "chatty", "--follow", "--json"]
     environment = os.environ | {"FOOTLOOSE_SOCKET": str(home.process.admin_socket)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as follower:
         assert follower.stdout is not None

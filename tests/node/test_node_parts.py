@@ -319,6 +319,17 @@ def seen(requests: int, prefix: Prefix = PREFIX, service: str = SERVICE, **field
     return Observation(service, prefix, prefix.replace("0/24", "7"), requests=requests, **fields)  # type: ignore[arg-type]
 
 
+def test_of_two_leases_that_saw_the_same_the_one_that_ends_is_metered_no_more_and_the_other_is() -> None:
+    meter = Meter()
+    meter.open("one", SERVICE, 0.0)
+    meter.open("two", SERVICE, 0.0)
+    meter.close("two")
+    meter.add((seen(1),), SITE)
+    reading = meter.read("one", 10, 1.0)
+    assert [one.requests for one in reading.observations] == [1]
+    assert not reading.shared
+
+
 def test_a_meter_adds_up_for_each_lease_until_it_is_read() -> None:
     meter = Meter()
     meter.open("one", SERVICE, 0.0)

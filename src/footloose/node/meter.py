@@ -11,7 +11,7 @@ from footloose.model.network import Observation, Prefix
 from footloose.model.terms import MeterReading
 
 
-@dataclass
+@dataclass(eq=False)
 class _Count:
     """What was seen for one lease ``since`` its last reading (seconds)."""
 

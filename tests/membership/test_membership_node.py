@@ -118,7 +118,7 @@ async def test_five_members_find_each_other_and_miss_the_one_that_is_killed() ->
         finally:
             if child.returncode is None:
                 child.kill()
-                await child.wait()
+            await child.communicate()  # to the end of its output too
 
 
 async def test_facts_round_trips_and_sums_come_across() -> None:

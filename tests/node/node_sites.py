@@ -282,8 +282,9 @@ def answering(text: str) -> bytes:
 
 def slow(text: str, turns: int = 300_000_000) -> bytes:
     """A handler that is busy for a while (some tenths of a second) and then answers ``text``."""
-    work = f"(local $left i32) (local.set $left (i32.const {turns}))" + (
-        "(loop $on (local.set $left (i32.sub (local.get $left) (i32.const 1))) (br_if $on (local.get $left)))"
+    work = f"(local $left i64) (local.set $left (i64.const {turns}))" + (
+        "(loop $on (local.set $left (i64.sub (local.get $left) (i64.const 1)))"
+        " (br_if $on (i32.eqz (i64.eqz (local.get $left)))))"
     )
     return _handler(work, text)
 

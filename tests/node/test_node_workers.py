@@ -258,7 +258,7 @@ async def test_workers_end_when_their_node_is_gone(tmp_path: Path) -> None:
     finally:
         if node.returncode is None:
             node.kill()
-        await node.wait()
+        await node.communicate()  # to the end of its output too, which its workers hold open
 
 
 async def test_sigterm_lets_a_worker_finish_what_it_has_begun(made: Made) -> None:

@@ -191,7 +191,7 @@ async def _lines_of(command: Sequence[str], log: IO[bytes] | None) -> AsyncItera
     finally:
         if process.returncode is None:
             process.terminate()
-        await process.wait()
+        await process.communicate()  # to the end of its output, or its pipe would stay open
 
 
 def _first(errors: BaseExceptionGroup[LocalError]) -> LocalError:

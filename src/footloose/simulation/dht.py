@@ -1,10 +1,13 @@
 """Any number of DHT nodes in virtual time: the machines that real nodes run, on a simulated network."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 
 from footloose.core.identity import Identity
+from footloose.core.limits import DHT_BUCKET
+from footloose.discovery.dht.contact import Contact
 from footloose.discovery.dht.events import (
     Announce,
     Bootstrap,
@@ -17,9 +20,11 @@ from footloose.discovery.dht.events import (
     Received,
     SendDatagram,
 )
+from footloose.discovery.dht.keys import KEY_BITS
 from footloose.discovery.dht.machine import Dht
 from footloose.discovery.dht.notary import IdentityNotary, TrustingNotary
 from footloose.discovery.dht.records import Nearness
+from footloose.discovery.dht.routing import KEEPALIVE_S
 from footloose.model.network import RouterId
 from footloose.model.site import Endpoint
 from footloose.simulation.engine import Engine, Wakeup
@@ -27,6 +32,7 @@ from footloose.simulation.network import Conditions, Delay, Network
 
 PORT = 4000
 _KEY_BYTES = 32
+_AGES = 2**32
 
 
 class Inquiry:
@@ -84,6 +90,7 @@ class Swarm:
         self.nodes: list[SwarmNode] = []
         self.largest_bytes = 0
         self.tamper: Callable[[bytes], bytes] | None = None
+        self._delay_s = delay_s
         self._numbers: dict[Endpoint, int] = {}
         self._trusting = trusting
         self._record = hashlib.sha256() if recording else None
@@ -118,6 +125,24 @@ class Swarm:
         for _ in range(count):
             nodes.append(self.add([self.nodes[0].address] if self.nodes else []))
             self.run(over_s / count)
+        return nodes
+
+    def found(self, count: int) -> list[SwarmNode]:
+        """``count`` nodes that have known each other for long, without the traffic of ``count`` joins.
+
+        Each bucket of each node's table is as full as it can be, of nodes drawn at random, with spares, heard from at
+        some time in the last minute.
+        """
+        nodes = [self.add() for _ in range(count)]
+        contacts = {node.number: Contact(node.machine.key, node.address) for node in nodes}
+        for node, known in zip(nodes, acquaintances(nodes, self.engine.random), strict=True):
+            # Both of a pair heard of each other by the same datagrams.
+            ages_s = {(node.machine.key ^ each.machine.key) % _AGES / _AGES * KEEPALIVE_S: each for each in known}
+            for age_s, other in sorted(ages_s.items(), reverse=True):
+                rtt_s = self._delay_s(node.number, other.number) + self._delay_s(other.number, node.number)
+                node.machine.table.answered(contacts[other.number], rtt_s, self.now - age_s)
+            node.joined = 1
+            node.wakeup.set(node.machine.next_deadline())
         return nodes
 
     def crash(self, node: SwarmNode) -> None:
@@ -183,6 +208,25 @@ class Swarm:
         target = self._numbers.get(effect.to)
         if target is not None:
             self.network.send(node.number, target, datagram, len(datagram))
+
+
+def acquaintances(nodes: Sequence[SwarmNode], random: Random) -> Iterator[list[SwarmNode]]:
+    """For each node in turn, those its table has room for: of each distance up to a bucket full, and as many spares."""
+    ordered = sorted(nodes, key=lambda node: node.machine.key)
+    keys = [node.machine.key for node in ordered]
+    for node in nodes:
+        key, chosen = node.machine.key, []
+        low, high = 0, len(keys)
+        for bit in reversed(range(KEY_BITS)):
+            # Between low and high are the nodes whose key begins as this one's; halve them by the next bit.
+            middle = bisect_left(keys, (key >> bit | 1) << bit, low, high)
+            (low, high), there = (
+                ((middle, high), range(low, middle)) if key >> bit & 1 else ((low, middle), range(middle, high))
+            )
+            chosen += [ordered[each] for each in random.sample(there, min(2 * DHT_BUCKET, len(there)))]
+            if high - low <= 1:
+                break
+        yield chosen
 
 
 def address_of(number: int) -> Endpoint:

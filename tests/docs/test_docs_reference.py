@@ -12,7 +12,7 @@ import yaml
 from aiohttp import web
 from jsonschema import Draft202012Validator
 
-from footloose.bench import coordinates
+from footloose.bench import coordinates, dht
 from footloose.bench.switch import Result
 from footloose.core.clock import SystemClock
 from footloose.core.identity import Identity
@@ -88,6 +88,24 @@ def test_the_figures_of_coordinates_are_those_of_the_results() -> None:
         figures = [f"{row.error_p50:.0%} / {row.error_p90:.0%}".replace("%", " %"), *extra]
         (shown,) = re.findall(rf"^\| {row.data} \| (.*) \|$", page, re.MULTILINE | re.IGNORECASE)
         assert shown.split(" | ") == figures
+
+
+def test_the_figures_of_the_dht_are_those_of_the_results_and_reach_the_bars() -> None:
+    result = msgspec.json.decode((ROOT / "benchmarks/results/dht.json").read_bytes(), type=dht.Result)
+    page = (ROOT / "docs/explanation/discovery.md").read_text()
+    for row in result.rows:
+        figures = [
+            f"{row.success:.2%} of {row.lookups:,}".replace("%", " %"),
+            f"{row.found_round_trips_p50:.0f} / {row.found_round_trips_p95:.0f}",
+            f"{row.found_ms_p50:.0f} / {row.found_ms_p95:.0f} ms",
+            f"{row.ended_round_trips_p50:.0f} / {row.ended_round_trips_p95:.0f}",
+            f"{row.ended_ms_p50:.0f} / {row.ended_ms_p95:.0f} ms",
+            f"{row.requests_mean:.1f}",
+        ]
+        (shown,) = re.findall(rf"^\| {row.nodes:,} \| (.*) \|$", page, re.MULTILINE)
+        assert shown.split(" | ") == figures
+        assert row.success >= 0.999
+        assert row.found_round_trips_p50 <= 3
 
 
 def test_the_site_api_has_the_form_of_openapi(site_api: dict[str, Any]) -> None:

@@ -138,7 +138,7 @@ DNS_CACHE_S = 3600.0
 # DHT
 DHT_BUCKET = 20
 """k of Kademlia: contacts per bucket, and copies of a record."""
-DHT_PARALLEL = 3
+DHT_PARALLEL = 5
 """alpha of Kademlia: requests in flight per look-up."""
 DHT_VALUES_PER_KEY = 32
 """Records kept per router id, nearest first."""

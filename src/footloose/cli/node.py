@@ -124,7 +124,7 @@ async def _run(config: NodeConfig, *, as_json: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with Node(config, pages=add_page) as running:
-        record = running.record()
+        record = running.site.record()
         if as_json:
             print_json_line({"ready": True, "node": record.node, "gateway": record.gateway, "api": str(record.api)})
         else:

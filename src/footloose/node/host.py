@@ -22,12 +22,11 @@ from footloose.node.driver import Driver
 from footloose.node.leases import GivenLeases, HeldLeases
 from footloose.node.meter import Meter
 from footloose.node.services import Hosted, Services
+from footloose.node.surroundings import Artifacts, Compiles
 from footloose.orchestrator.loop import Loop
 from footloose.orchestrator.messages import CustomerHeard, Event, Parent, ServiceStarted, ServiceStopped
-from footloose.runtimes.wasm.compiler import Compiler
 from footloose.runtimes.wasm.guest import check_limits
 from footloose.state.apps import AppStore
-from footloose.state.artifacts import ArtifactStore
 from footloose.transport.signatures import Evidence
 
 log = logging.getLogger(__name__)
@@ -43,9 +42,9 @@ class Host:
         clock: Clock,
         desk: Desk,
         services: Services,
-        compiler: Compiler,
+        compiler: Compiles,
         compiled: Path,
-        artifacts: ArtifactStore,
+        artifacts: Artifacts,
         apps: AppStore,
         held: HeldLeases,
         given: GivenLeases,

@@ -81,6 +81,10 @@ class Host:
         """Where users reach a service at this site."""
         return f"{self._gateway()}/{service}/"
 
+    def leases_held(self) -> list[Held]:
+        """The leases on copies here that have not ended."""
+        return self._desk.all_held()
+
     # For the owner of this site: apps whose home it is
 
     async def deploy(self, name: str, services: tuple[Service, ...]) -> tuple[AppId, tuple[str, ...]]:

@@ -1,0 +1,60 @@
+"""Plays one scenario from one seed, under watch."""
+
+from footloose.core.errors import LocalError
+from footloose.simulation.checkers import all_checkers
+from footloose.simulation.faults import Fault
+from footloose.simulation.ground import Ground, TreeGround
+from footloose.simulation.outcome import Outcome, Violation
+from footloose.simulation.scenario import Map, Scenario, Tree
+from footloose.simulation.world import World
+
+LOOK_EVERY_S = 1.0
+"""How often the checkers look."""
+UP_S = 2.0
+"""When all sites are up, and apps are deployed."""
+USERS_S = 5.0
+"""When users come."""
+
+
+def run(scenario: Scenario, seed: int, schedule: tuple[Fault, ...]) -> Outcome:
+    """Play ``scenario`` under the faults of ``schedule``. Raises :class:`LocalError` if its map cannot be had."""
+    world = World(scenario, seed, ground_of(scenario.map))
+    try:
+        return _played(world, seed, schedule)
+    finally:
+        world.close()
+
+
+def _played(world: World, seed: int, schedule: tuple[Fault, ...]) -> Outcome:
+    scenario, engine = world.scenario, world.engine
+    world.run(UP_S)
+    for app in scenario.apps:
+        world.deploy(app)
+    for group in scenario.users:
+        engine.at(USERS_S, world.add_users, group)
+    for fault in schedule:
+        engine.at(fault.at_s, world.apply, fault)
+    checkers = all_checkers()
+    violations: list[Violation] = []
+    while engine.now < scenario.duration_s and not violations:
+        world.run(min(scenario.duration_s, engine.now + LOOK_EVERY_S))
+        violations += [wrong for checker in checkers for wrong in checker.look(world)]
+    if not violations:
+        violations += [wrong for checker in checkers for wrong in checker.finish(world)]
+    return Outcome(
+        seed=seed,
+        digest=world.digest(),
+        events=engine.events,
+        violations=tuple(violations),
+        happenings=tuple(world.happenings),
+        simulated_s=engine.now,
+        figures={"user requests": sum(user.requests for user in world.users)},
+    )
+
+
+def ground_of(wanted: Map) -> Ground:
+    """The map a scenario asks for."""
+    match wanted:
+        case Tree():
+            return TreeGround(wanted.branching, wanted.depth, wanted.link_ms)
+    raise LocalError("no such map", where=repr(wanted))

@@ -23,6 +23,8 @@ RECOVERY_S = 2.0
 """How soon after its process started a site must serve all it had agreed to run."""
 CALM_S = 30.0
 """How long after the last fault users may still have no answer."""
+ARRIVED_S = 30.0
+"""How long users who just came to another place may be on their way to the best site for them."""
 NEAR_ENOUGH_MS = 2.5
 """How much farther than the nearest site a user may stay: the hysteresis of placement, and what is not exact."""
 TASKS_MOST = 200
@@ -224,7 +226,7 @@ class Settled(_Checker):
     def finish(self, world: World) -> Iterator[Violation]:
         """Each user who still comes."""
         for user in world.users:
-            if not user.active:
+            if not user.active or world.engine.now - user.arrived_s < ARRIVED_S:
                 continue
             best_ms = world.nearest_ms(user)
             if user.served is None or world.engine.now - user.served.at_s > 3 * user.every_s + 1:

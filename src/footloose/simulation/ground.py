@@ -20,6 +20,10 @@ class Ground(Protocol):
         """The places whose routers a packet passes from ``a`` to ``b``, both included."""
         ...
 
+    def beside(self, place: int) -> Sequence[int]:
+        """The places one link away."""
+        ...
+
 
 class TreeGround:
     """Routers in a tree, ``depth`` levels below the root, each with ``branching`` below it, links of ``link_ms``.
@@ -56,3 +60,8 @@ class TreeGround:
             else:
                 down.append(self._above[down[-1]])
         return [*up, *reversed(down[:-1])]
+
+    def beside(self, place: int) -> Sequence[int]:
+        """Those right above and below."""
+        below = [one for one, above in enumerate(self._above) if above == place]
+        return [self._above[place], *below] if place else below

@@ -88,6 +88,11 @@ class Life:
         self.node.kill()
         self.worker.kill()
 
+    def dispose(self) -> None:
+        """When the whole run is over."""
+        self.node.dispose()
+        self.worker.dispose()
+
     def pause(self, for_s: float) -> None:
         """Have all its processes stand still."""
         self.stood_still_s += for_s

@@ -40,6 +40,7 @@ from footloose.simulation.ground import Ground
 from footloose.simulation.internet import Internet
 from footloose.simulation.life import API_PORT, DHT_PORT, GATEWAY_PORT, Life
 from footloose.simulation.machine import Machine
+from footloose.simulation.motion import Steps, steps
 from footloose.simulation.network import Network
 from footloose.simulation.outcome import Happening
 from footloose.simulation.scenario import AppSpec, Scenario, SiteSpec, Users
@@ -97,6 +98,8 @@ class World:
         self.sites: dict[str, SimSite] = {}
         self._of_address: dict[str, SimSite] = {}
         self.users: list[User] = []
+        self._lives: list[Life] = []
+        """All there ever were: nothing of a process that was killed may be finalised in the middle of a run."""
         self.services: dict[str, ServiceId] = {}
         self._spots = Random(seed)  # noqa: S311  a simulation must be replayable
         for spec in scenario.sites:
@@ -113,7 +116,7 @@ class World:
         drift = draw.uniform(-clocks.drift, clocks.drift)
         clock = MachineClock(self.engine, offset_s=offset_s, drift=drift)
         self._stand(address, place, SITE_LINK_MS)
-        machine = Machine(spec.name, self.internet.add(address), place, address, clock, Random(draw.random()))  # noqa: S311
+        machine = Machine(spec.name, self._hosts[address], place, address, clock, Random(draw.random()))  # noqa: S311
         first = next(iter(self.sites.values()), None)
         bootstrap = (Endpoint(first.machine.address, DHT_PORT),) if first is not None else ()
         config = NodeConfig(
@@ -140,7 +143,7 @@ class World:
         return self._spots.randrange(len(self.ground.places))
 
     def _stand(self, address: str, place: int, link_ms: float) -> None:
-        self._hosts[address] = len(self._places)
+        self._hosts[address] = self.internet.add(address)
         self._places.append(place)
         self._links_ms.append(link_ms)
 
@@ -173,29 +176,58 @@ class World:
 
     def add_users(self, group: Users) -> None:
         """Users come, each a little after the other."""
-        app = next(app for app in self.scenario.apps if app.name == group.app)
         for _ in range(group.count):
-            self._add_user(group, app, self._place(group.at))
+            self._add_user(group, self._place(group.at))
+        if group.crowd is not None:
+            self.engine.at(group.crowd.at_s, self._crowd, group)
 
-    def _add_user(self, group: Users, app: AppSpec, place: int) -> User:
-        number = len(self.users)
-        address = f"100.{64 + place // 250}.{place % 250}.{number % 250 + 1}"
-        self._stand(address, place, USER_LINK_MS)
+    def _crowd(self, group: Users) -> None:
+        crowd = group.crowd
+        assert crowd is not None  # noqa: S101  it is why this was planned
+        place = self._place(crowd.at)
+        self.note("", "crowd", f"{crowd.count} users come to {self.ground.places[place]} for {crowd.for_s:g} s")
+        for _ in range(crowd.count):
+            self.engine.after(crowd.for_s, self._add_user(group, place).end)
+
+    def _add_user(self, group: Users, place: int) -> User:
+        app = next(app for app in self.scenario.apps if app.name == group.app)
         user = User(
-            f"user-{number}",
-            place,
-            address,
+            f"user-{len(self.users)}",
             self.services[app.name],
             self.sites[app.home].machine.address,
             group.every_s,
             self.engine,
             self.internet,
-            lambda _, site: self.rtt_ms(address, site),
+            self.rtt_ms,
             self._user_troubled,
+            websocket=group.websocket,
         )
+        self._move(user, len(self.users), place)
+        motion = steps(group.motion, len(self.users), place, self.ground, self._spots)
+        self._go_on((user, len(self.users), motion))
         self.users.append(user)
         user.begin(self._spots.random() * group.every_s)
         return user
+
+    def _move(self, user: User, which: int, place: int) -> None:
+        address = f"100.{64 + place // 250}.{place % 250}.{which % 250 + 1}"
+        if address not in self._hosts:
+            self._stand(address, place, USER_LINK_MS)
+        user.stand(place, address, self._hosts[address])
+
+    def _go_on(self, walking: tuple[User, int, Steps]) -> None:
+        """Plan the next step of a user."""
+        user, which, motion = walking
+        step = next(motion, None)
+        if step is not None:
+            stays_s, place = step
+            self.engine.after(stays_s, self._arrive, (user, which, place, motion))
+
+    def _arrive(self, arrival: tuple[User, int, int, Steps]) -> None:
+        user, which, place, motion = arrival
+        if user.active:
+            self._move(user, which, place)
+            self._go_on((user, which, motion))
 
     # Running
 
@@ -216,6 +248,7 @@ class World:
             lambda table: self._table(site, table),
             lambda decision: self.decided(site.name, decision),
         )
+        self._lives.append(site.life)
         self.note(site.name, "start", f"serves again what it had agreed to: {len(site.assignments)} services")
 
     def apply(self, fault: Fault) -> None:
@@ -365,9 +398,9 @@ class World:
 
     def close(self) -> None:
         """Throw everything away."""
+        for life in self._lives:
+            life.dispose()
         for site in self.sites.values():
-            if site.life is not None:
-                site.life.kill()
             site.machine.close()
 
 

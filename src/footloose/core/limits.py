@@ -344,3 +344,13 @@ DRAIN_S = 5.0
 """How long a worker that is told to stop finishes what it has begun."""
 ORPHAN_S = 0.5
 """How long a worker whose node is gone finishes what it has begun."""
+
+# Scenarios
+SCENARIO_SITES = 10_000
+"""Sites of one scenario."""
+SCENARIO_USERS = 100_000
+"""Users of one scenario, crowds included."""
+SCENARIO_FAULTS = 10_000
+"""Faults of one run, those that put another right not counted."""
+SCENARIO_S = 30 * 86_400.0
+"""Longest scenario."""

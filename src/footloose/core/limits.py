@@ -354,3 +354,9 @@ SCENARIO_FAULTS = 10_000
 """Faults of one run, those that put another right not counted."""
 SCENARIO_S = 30 * 86_400.0
 """Longest scenario."""
+SHRINK_RUNS = 200
+"""Runs spent on finding the least that still goes wrong."""
+SCHEDULE_FILE_BYTES = 16 * 1024 * 1024
+"""Largest schedule read from a file."""
+RECORDING_BYTES = 512 * 1024 * 1024
+"""Largest recording that is played back."""

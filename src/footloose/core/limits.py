@@ -344,3 +344,19 @@ DRAIN_S = 5.0
 """How long a worker that is told to stop finishes what it has begun."""
 ORPHAN_S = 0.5
 """How long a worker whose node is gone finishes what it has begun."""
+
+# Scenarios
+SCENARIO_SITES = 10_000
+"""Sites of one scenario."""
+SCENARIO_USERS = 100_000
+"""Users of one scenario, crowds included."""
+SCENARIO_FAULTS = 10_000
+"""Faults of one run, those that put another right not counted."""
+SCENARIO_S = 30 * 86_400.0
+"""Longest scenario."""
+SHRINK_RUNS = 200
+"""Runs spent on finding the least that still goes wrong."""
+SCHEDULE_FILE_BYTES = 16 * 1024 * 1024
+"""Largest schedule read from a file."""
+RECORDING_BYTES = 512 * 1024 * 1024
+"""Largest recording that is played back."""

@@ -1,9 +1,26 @@
 """Sites that fall silent and come back, and users who answer no probe."""
 
 import pytest
-from test_orchestrator_by_hand import FAR_AT, HOME, NEAR_AT, PREFIX, USER, Scene, an_app, asked, redirects
+from test_orchestrator_by_hand import (
+    FAR_AT,
+    HOME,
+    NEAR_AT,
+    PREFIX,
+    USER,
+    Scene,
+    an_app,
+    asked,
+    redirects,
+    released,
+)
 
-from footloose.core.limits import REFUSAL_MEMORY_S, SILENT_AFTER_S, UNREACHED_MEMORY_S
+from footloose.core.limits import (
+    IDLE_BEFORE_RETIRE_S,
+    REFUSAL_MEMORY_S,
+    SILENT_AFTER_S,
+    UNREACHED_MEMORY_S,
+    USER_MEMORY_S,
+)
 from footloose.migration.switch import LeaseAnswered, PollAnswered, PollFailed, State
 from footloose.model.network import Hop, Observation, Route, router_id
 from footloose.model.site import Sighting, SiteRecord, Source
@@ -14,6 +31,7 @@ from footloose.orchestrator.messages import (
     RouteTraced,
     RttMeasured,
     SiteSighted,
+    StoodStill,
 )
 
 EXCHANGE = "203.0.113.9"
@@ -138,3 +156,21 @@ def test_a_site_that_cannot_be_reached_is_not_asked_again_on_the_strength_of_its
     assert NEAR_AT.node not in asked(scene.seen[before:])
     measured(scene, NEAR_AT, 10.0)
     assert NEAR_AT.node in asked(scene.seen[before:])
+
+
+def test_after_a_standstill_users_copies_and_redirects_are_what_they_were() -> None:
+    scene = both_measured()
+    before = scene.loop.services[scene.service].redirects
+    assert [one.prefix for one in before] == [PREFIX]
+    gap_s = 3 * max(SILENT_AFTER_S, USER_MEMORY_S, IDLE_BEFORE_RETIRE_S)
+    scene.now += gap_s
+    scene.tell(StoodStill(gap_s))
+    seen = len(scene.seen)
+    scene.seen += scene.loop.wake(scene.now)
+    scene.copy_event(NEAR_AT, PollFailed("no answer"))  # the one that was on its way
+    running = scene.loop.services[scene.service]
+    assert (list(running.users), running.copies[NEAR_AT.node].state) == ([PREFIX], State.SERVING)
+    assert running.placement.assignment == {PREFIX: NEAR_AT.node}
+    assert released(scene.seen[seen:]) == []
+    effects = scene.copy_event(NEAR_AT, PollAnswered(lease=scene.lease(NEAR_AT, NEAR_AT.name.replace(".", ""))))
+    assert redirects(effects) == {PREFIX: before[0].url}

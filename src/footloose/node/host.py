@@ -237,6 +237,10 @@ class Host:
         for service in {one.service for one in observations if one.requests or one.open_websockets}:
             self._desk.users_seen(ServiceId(service), now)
 
+    def stood_still(self, seconds: float) -> None:
+        """This site did nothing for so long: no copy here counts as unused for that."""
+        self._desk.stood_still(seconds)
+
     def relay_token(self, service: ServiceId, site: NodeId) -> str:
         """The token for a copy about to be leased at ``site``; this site's gateway knows it from now on."""
         token = self._given.token(service, site)

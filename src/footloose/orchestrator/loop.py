@@ -46,6 +46,7 @@ from footloose.orchestrator.messages import (
     SiteAvoided,
     SiteIdentified,
     SiteSighted,
+    StoodStill,
     Trace,
     UsersObserved,
 )
@@ -117,6 +118,9 @@ class Loop:
                 self._move(event, now)
             case SiteAvoided():
                 self._avoid(event, now)
+            case StoodStill():
+                for running in self.services.values():
+                    running.stood_still(event.seconds)
         return self._take_effects()
 
     def wake(self, now: float) -> list[Effect]:

@@ -14,6 +14,7 @@ from test_orchestrator_by_hand import (
     released,
 )
 
+from footloose.core.codec import sign
 from footloose.core.limits import (
     IDLE_BEFORE_RETIRE_S,
     REFUSAL_MEMORY_S,
@@ -25,11 +26,14 @@ from footloose.migration.switch import LeaseAnswered, PollAnswered, PollFailed, 
 from footloose.model.network import Hop, Observation, Route, router_id
 from footloose.model.site import Sighting, SiteRecord, Source
 from footloose.orchestrator.messages import (
+    CopyEvent,
     DiscoveryFinished,
     Effect,
     Measure,
     RouteTraced,
     RttMeasured,
+    ServiceStarted,
+    ServiceStopped,
     SiteSighted,
     StoodStill,
 )
@@ -174,3 +178,27 @@ def test_after_a_standstill_users_copies_and_redirects_are_what_they_were() -> N
     assert released(scene.seen[seen:]) == []
     effects = scene.copy_event(NEAR_AT, PollAnswered(lease=scene.lease(NEAR_AT, NEAR_AT.name.replace(".", ""))))
     assert redirects(effects) == {PREFIX: before[0].url}
+
+
+def test_a_copy_in_use_is_kept_after_its_customer_restarted_though_no_finder_has_come_upon_its_site() -> None:
+    """Announcements come back only after minutes; until then a worse site, or none, is all that is found."""
+    scene = Scene(an_app())
+    lease = scene.lease(NEAR_AT, "before")
+    web = scene.app.services[0]
+    scene.tell(ServiceStopped(scene.service, "restart"))
+    scene.tell(ServiceStarted(scene.service, web, sign(scene.app, HOME), None, (lease,)))
+    scene.users()  # one of them came home meanwhile
+    scene.tell(RouteTraced(PREFIX, Route(USER, (Hop(1, EXCHANGE, 50.0),), 80.0)))
+    sighted(scene, FAR_AT, 200.0)
+    scene.tell(DiscoveryFinished(PREFIX))
+    measured(scene, FAR_AT, 300.0)
+    request_id = scene.loop.services[scene.service].copies[NEAR_AT.node].request_id
+    seen = Observation(scene.service, PREFIX, USER, requests=1, open_websockets=1, rtt_ms=10.0)
+    for _ in range(int(IDLE_BEFORE_RETIRE_S) + 10):
+        scene.now += 1.0
+        renewed = scene.lease(NEAR_AT, "before")
+        scene.tell(CopyEvent(scene.service, NEAR_AT.node, request_id, PollAnswered((seen,), renewed)))
+        scene.seen += scene.loop.wake(scene.now)
+    assert released(scene.seen) == []
+    assert [effect.by for effect in scene.seen if isinstance(effect, Measure)].count(NEAR_AT.node) == 1
+    assert redirects(measured(scene, NEAR_AT, 10.0)) == {PREFIX: lease.url}

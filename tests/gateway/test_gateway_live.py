@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -251,6 +252,19 @@ async def test_a_quiet_user_is_pinged_and_one_that_is_gone_is_let_go(
             assert b"\x88" in rest
         await alive.send("x")
         assert await heard(alive) == "you said x"
+
+
+async def test_a_quiet_user_is_asked_before_it_is_let_go_also_by_a_worker_that_stood_still(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "WEBSOCKET_PING_S", 0.2)
+    site = await sites.start({"chat": chat}, sweep_s=0.05)
+    async with connect(ws(site)) as quiet:
+        threading.Event().wait(1.0)  # the worker's loop does not run
+        for _ in range(20):  # and then sees to the time first
+            await asyncio.sleep(0)
+        await quiet.send("x")
+        assert await heard(quiet) == "you said x"
 
 
 async def _read_until_reset(reader: asyncio.StreamReader) -> bytes:

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import textwrap
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,26 @@ async def test_a_worker_that_hangs_is_replaced(made: Made, monkeypatch: pytest.M
     await eventually(lambda: workers.statuses[1].restarts == 1 and workers.statuses[1].serving)
     assert not alive(victim)
     assert workers.statuses[0].restarts == 0
+
+
+async def test_workers_are_not_taken_for_hung_because_they_and_their_node_stood_still(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers_module, "WORKER_SILENT_S", 2.0)
+    workers = await made.start(2)
+    workers.push(*table(1, "hello"))
+    await workers.applied(1)
+    before = pids(workers)
+    for pid in before:
+        os.kill(pid, signal.SIGSTOP)
+    threading.Event().wait(2.6)  # the node too: its loop does not run
+    await asyncio.sleep(2 * workers_module._EXIT_S)  # it is the first to go on, with time enough to give them up
+    for pid in before:
+        os.kill(pid, signal.SIGCONT)
+    workers.push(*table(2, "hello"))
+    await workers.applied(2)
+    assert int(await fetch(workers, "hello")) in before
+    assert [(status.pid, status.restarts) for status in workers.statuses] == [(pid, 0) for pid in before]
 
 
 async def test_a_worker_stuck_in_a_table_is_replaced_and_stopping_does_not_wait_for_it(

@@ -289,6 +289,10 @@ GUEST_LOGS_PER_SERVICE = 1_000
 SITES_KNOWN = 5_000
 """Records of other sites a site remembers; the longest unseen go first."""
 
+# Standing still
+STOOD_STILL_S = 1.0
+"""How long a site may do nothing at all before it takes that for its own standstill, and not for others' silence."""
+
 # Workers
 INLINE_GUEST_MS = 1.0
 """A service whose calls take less than this on average is called on the worker's own loop, not in a thread."""

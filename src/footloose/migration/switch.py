@@ -190,6 +190,7 @@ class Switch:
         self.unreached = False
         self.end_reason: str | None = None
         self._heard_at = now
+        self._not_renewed = False
         self._due_at = now + ASK_ANSWER_S
 
     @classmethod
@@ -241,6 +242,12 @@ class Switch:
             return [self._poll(self.lease, now)]
         return []
 
+    def stood_still(self, seconds: float) -> None:
+        """This site did nothing for so long: what was not heard meanwhile is not held against the other."""
+        self._heard_at += seconds
+        if self.state not in _RUNNING:
+            self._due_at += seconds
+
     def next_deadline(self) -> float | None:
         """When :meth:`wake` has something to do."""
         return self._due_at if self.state is not State.ENDED else None
@@ -253,8 +260,8 @@ class Switch:
         self._step(step)
 
     def _ran_out(self, lease: Lease, now: float) -> bool:
-        """Whether the lease is over: at its end if the copy is heard of, otherwise only after its grace."""
-        if self.state is State.SERVING and now > lease.ends_at:
+        """Whether the lease is over: at its end if the copy was heard of since, otherwise only after its grace."""
+        if self.state is State.SERVING and self._not_renewed:
             self._end(Step.LAPSED, "it answers, but did not renew its lease before it ran out")
         elif now > lease.ends_at + min(lease.grace_s, LEASE_GRACE_S):
             self._end(Step.LAPSED, "not heard of until its lease and grace ran out")
@@ -309,6 +316,7 @@ class Switch:
         self._due_at = min(self._due_at, now + POLL_INTERVAL_S)
         if event.lease is not None and (self.lease is None or event.lease.ends_at > self.lease.ends_at):
             self.lease = event.lease
+        self._not_renewed = self.lease is not None and now > self.lease.ends_at
         return self._retire(f"the site is ending it: {event.ending}", now) if event.ending else []
 
     def _poll_failed(self, event: PollFailed, now: float) -> list[SwitchEffect]:

@@ -241,6 +241,10 @@ class Host:
         for service in {one.service for one in observations if one.requests or one.open_websockets}:
             self._desk.users_seen(ServiceId(service), now)
 
+    def stood_still(self, seconds: float) -> None:
+        """This site did nothing for so long: no copy here counts as unused for that."""
+        self._desk.stood_still(seconds)
+
     def relay_token(self, service: ServiceId, site: NodeId) -> str:
         """The token for a copy about to be leased at ``site``; this site's gateway knows it from now on."""
         token = self._given.token(service, site)
@@ -301,11 +305,11 @@ class Host:
                     self._run_at_home(known.app, known.signed, service, await self._compile(service))
                 except FootlooseError as error:
                     log.error("cannot run %s again: %s", known.app.service_id(service), error)
+        self._desk_driver.carry_out(self._desk.wake(self._clock.now()))  # what ran out meanwhile does not run again
         for held in sorted(self._desk.all_held(), key=lambda one: -one.app.version):
             self._meter.open(held.lease.lease_id, held.lease.service, self._clock.now())
             if held.lease.service not in self._services:
                 await self._recover_copy(held)
-        self._desk_driver.carry_out(self._desk.wake(self._clock.now()))
 
     async def _recover_copy(self, held: Held) -> None:
         service = held.app.service(held.request.service)

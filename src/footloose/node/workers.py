@@ -6,16 +6,18 @@ import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from footloose.core.clock import OwnTime
 from footloose.core.codec import encode
 from footloose.core.digest import Digest
 from footloose.core.errors import LocalError, RemoteError
-from footloose.core.limits import DRAIN_S, WORKER_RESTART_S, WORKER_SILENT_S, WORKER_START_S
+from footloose.core.limits import DRAIN_S, STOOD_STILL_S, WORKER_RESTART_S, WORKER_SILENT_S, WORKER_START_S
 from footloose.model.network import Observation, Prefix
 from footloose.model.routing import RoutingTable, WorkerReport
 from footloose.model.site import Endpoint
@@ -119,6 +121,8 @@ class Workers:
         self._update = TableUpdate(RoutingTable(version=0))
         self._slots: list[_Slot] = []
         self._changed = asyncio.Event()
+        # What a worker did not say while this process stood still itself must not count.
+        self.time = OwnTime(time.monotonic, STOOD_STILL_S)
 
     @property
     def port(self) -> int:
@@ -316,7 +320,7 @@ class _Life:
         self._loop = asyncio.get_running_loop()
         self._process: asyncio.subprocess.Process | None = None
         self._control: asyncio.Transport | None = None
-        self._heard_s = self._began_s = self._loop.time()
+        self._heard_s = self._began_s = site.time.now()
         self._sent: int | None = None
         """Version of the table it was sent and has not yet obeyed."""
         self._sent_s = 0.0
@@ -347,7 +351,7 @@ class _Life:
         self._update = update
         if self._sent is None and self.version < update.table.version and self._control is not None:
             self._sent = update.table.version
-            self._sent_s = self._loop.time()
+            self._sent_s = self._site.time.now()
             self._control.write(frame(update))
 
     async def end(self) -> str:
@@ -368,7 +372,7 @@ class _Life:
             exited.cancel()
 
     def _overdue(self) -> str | None:
-        now_s = self._loop.time()
+        now_s = self._site.time.now()
         if self.version < 0:
             return "it took too long to start" if now_s - self._began_s > WORKER_START_S else None
         if now_s - self._heard_s > WORKER_SILENT_S:
@@ -395,7 +399,7 @@ class _Life:
 
     def received(self, message: FromWorker) -> None:
         """The worker said something."""
-        self._heard_s = self._loop.time()
+        self._heard_s = self._site.time.now()
         if isinstance(message, Reported):
             self._site.reported(message.report)
         elif isinstance(message, Applied):

@@ -321,6 +321,11 @@ class World:
         allowed = not app.regions or site.config.region in app.regions
         return site.life is not None and cheap and allowed and app.follow_users and site.config.max_leases > 0
 
+    def copies_are_few(self, service: ServiceId) -> bool:
+        """Whether the owner of a service pays for fewer copies than there are sites to have one."""
+        copies = next(app.copies for app in self.scenario.apps if self.services.get(app.name) == service)
+        return copies < len(self.sites) - 1
+
     def slo_ms(self, service: ServiceId) -> float | None:
         """What the owner of a service wants its users to have."""
         return next(app.slo_ms for app in self.scenario.apps if self.services.get(app.name) == service)

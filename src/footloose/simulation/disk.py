@@ -27,6 +27,10 @@ class Disk:
         """Whether there is such a file."""
         return name in self._written
 
+    def names(self) -> list[str]:
+        """All files there are."""
+        return sorted(self._written)
+
     def append(self, name: str, content: bytes) -> None:
         """Write at the end of a file. Raises :class:`LocalError` if the disk is full; a part may have been written."""
         file = self._written.setdefault(name, bytearray(self._synced.get(name, b"")))

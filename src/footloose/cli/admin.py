@@ -41,7 +41,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """How a node is. ``gateway`` is where users come, ``api`` where other sites do.
 
-    ``draining`` is why it takes no copies, None while it does.
+    ``draining`` is why it takes no copies, None while it does; ``loss`` what it found lost of its state at its start.
     """
 
     node: NodeId
@@ -52,6 +52,7 @@ class Status(msgspec.Struct, frozen=True):
     api: str
     workers: tuple[WorkerStatus, ...] = ()
     draining: str | None = None
+    loss: str | None = None
 
 
 class Deployed(msgspec.Struct, frozen=True):

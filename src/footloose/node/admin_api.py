@@ -58,7 +58,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """How the node fares."""
+    """How the node fares. ``loss`` is what it found lost of its state when it started, if anything."""
 
     node: NodeId
     name: str
@@ -68,6 +68,7 @@ class Status(msgspec.Struct, frozen=True):
     api: str
     workers: tuple[WorkerStatus, ...]
     draining: str | None = None
+    loss: str | None = None
 
 
 class AdminApi:
@@ -131,6 +132,7 @@ class AdminApi:
             api=str(self._profile.api),
             workers=workers,
             draining=self._host.draining,
+            loss=self._state.loss,
         )
         return _json(status)
 

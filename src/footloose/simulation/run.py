@@ -48,7 +48,13 @@ def _played(world: World, seed: int, schedule: tuple[Fault, ...]) -> Outcome:
         violations=tuple(violations),
         happenings=tuple(world.happenings),
         simulated_s=engine.now,
-        figures={"user requests": sum(user.requests for user in world.users)},
+        figures={
+            "users": len(world.users),
+            "user requests": sum(user.requests for user in world.users),
+            "user errors": sum(user.errors for user in world.users),
+            "messages": world.network.sent,
+            "messages lost": world.network.lost,
+        },
     )
 
 

@@ -57,6 +57,16 @@ ARTIFACT_UNUSED_S = 300.0
 ARTIFACTS_AWAITED = 1_000
 """Artifacts a site has asked its customers for and awaits; the longest awaited go first."""
 
+# The record of what a site agreed to run
+RECORD_FRAME_BYTES = 4 * 1024 * 1024
+"""Largest entry of the record: one that is promised is refused if it is larger, one that is read is damaged."""
+RECORD_SMALL_BYTES = 1024 * 1024
+"""A record smaller than this is not written anew ..."""
+RECORD_GROWTH = 4
+"""... nor one that has not grown to so many times what it was when last written anew."""
+LOSSES_NAMED = 20
+"""Losses of one damaged record that are told one by one; further ones are counted."""
+
 # Users and their requests
 REQUEST_HEAD_BYTES = 32 * 1024
 """Request line and headers together."""
@@ -281,7 +291,9 @@ VIEW_EVERY_S = 0.5
 EXPLAINED = 500
 """Most decisions told at once."""
 ENDED_LEASES_KEPT = 2_000
-"""Ended leases a site keeps as proof; the longest ended go first."""
+"""Ended leases a site keeps as proof, of each side; the longest ended go first ..."""
+ENDED_LEASES_BYTES = 16 * 1024 * 1024
+"""... as they do when they are larger than this together."""
 GUEST_LOGS_KEPT = 10_000
 """Log entries of guests a site keeps."""
 GUEST_LOGS_PER_SERVICE = 1_000

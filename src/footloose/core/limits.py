@@ -376,3 +376,5 @@ SCHEDULE_FILE_BYTES = 16 * 1024 * 1024
 """Largest schedule read from a file."""
 RECORDING_BYTES = 512 * 1024 * 1024
 """Largest recording that is played back."""
+RECORDING_LINE_BYTES = 16 * 1024 * 1024
+"""Longest line of it: a view of one site."""

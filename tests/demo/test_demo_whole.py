@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from chromium import chromium, console_errors
 from footloose.testbed import available
+from free_ports import free_port
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -45,8 +45,7 @@ class Whole(NamedTuple):
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     if not available():
         pytest.skip(available().why)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with demo_run("--json", "--stay", "--page-port", str(port)) as run:
         run.line_with("all users have settled")
         decisions = json.loads(run.ask_home("explain", "pulse", "--json", "--limit", "500"))

@@ -3,6 +3,7 @@
 It keeps the promises of :class:`footloose.state.volume.Volume` and none beyond them.
 """
 
+from collections.abc import Callable
 from random import Random
 
 from footloose.core.errors import LocalError
@@ -18,6 +19,8 @@ class Disk:
         self._written: dict[str, bytearray] = {}
         self._synced: dict[str, bytes] = {}
         self.syncs = 0
+        self.stalls: Callable[[float], object] = lambda _: None
+        """Is told how long a sync takes if it takes any time: who waits for it does nothing else meanwhile."""
 
     def where(self, name: str) -> str:
         """The file's name."""
@@ -42,6 +45,8 @@ class Disk:
     def sync(self, name: str) -> None:
         """Make what was done to a file outlast a crash."""
         self.syncs += 1
+        if self.slow_s:
+            self.stalls(self.slow_s)
         self._synced[name] = bytes(self._written.setdefault(name, bytearray()))
 
     def truncate(self, name: str, size_bytes: int) -> None:

@@ -1,11 +1,10 @@
 """Plays one scenario from one seed, under watch."""
 
-from footloose.core.errors import LocalError
 from footloose.simulation.checkers import all_checkers
 from footloose.simulation.faults import Fault
-from footloose.simulation.ground import Ground, TreeGround
+from footloose.simulation.ground import ground_of
 from footloose.simulation.outcome import Outcome, Violation
-from footloose.simulation.scenario import Map, Scenario, Tree
+from footloose.simulation.scenario import Scenario
 from footloose.simulation.world import World
 
 LOOK_EVERY_S = 1.0
@@ -56,11 +55,3 @@ def _played(world: World, seed: int, schedule: tuple[Fault, ...]) -> Outcome:
             "messages lost": world.network.lost,
         },
     )
-
-
-def ground_of(wanted: Map) -> Ground:
-    """The map a scenario asks for."""
-    match wanted:
-        case Tree():
-            return TreeGround(wanted.branching, wanted.depth, wanted.link_ms)
-    raise LocalError("no such map", where=repr(wanted))

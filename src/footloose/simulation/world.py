@@ -13,6 +13,7 @@ from random import Random
 import msgspec
 
 from footloose.core.digest import digest_of
+from footloose.core.errors import LocalError
 from footloose.core.limits import LEASES_PER_SITE
 from footloose.model.app import App, Budget, GuestKind, Service, ServiceId, Slo, Where
 from footloose.model.decision import Decision
@@ -135,12 +136,17 @@ class World:
         self.start(site)
 
     def _place(self, at: str) -> int:
-        """A place by name; drawn, from those at the edge mostly, if that is empty."""
-        if at in self.ground.places:
-            return list(self.ground.places).index(at)
+        """A place by its name or that of a site there; drawn if that is empty.
+
+        Raises :class:`LocalError` if there is none such.
+        """
+        if not at:
+            return self._spots.randrange(len(self.ground.places))
         if at in self.sites:
             return self.sites[at].machine.place
-        return self._spots.randrange(len(self.ground.places))
+        if at not in self.ground.places:
+            raise LocalError(f"the map has no place called {at!r}", where=self.scenario.name, fix="name another")
+        return self.ground.places.index(at)
 
     def _stand(self, address: str, place: int, link_ms: float) -> None:
         self._hosts[address] = self.internet.add(address)

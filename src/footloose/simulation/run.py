@@ -4,6 +4,7 @@ from footloose.simulation.checkers import all_checkers
 from footloose.simulation.faults import Fault
 from footloose.simulation.ground import ground_of
 from footloose.simulation.outcome import Outcome, Violation
+from footloose.simulation.recording import Record
 from footloose.simulation.scenario import Scenario
 from footloose.simulation.world import World
 
@@ -15,9 +16,12 @@ USERS_S = 5.0
 """When users come."""
 
 
-def run(scenario: Scenario, seed: int, schedule: tuple[Fault, ...]) -> Outcome:
-    """Play ``scenario`` under the faults of ``schedule``. Raises :class:`LocalError` if its map cannot be had."""
-    world = World(scenario, seed, ground_of(scenario.map))
+def run(scenario: Scenario, seed: int, schedule: tuple[Fault, ...], *, record: Record | None = None) -> Outcome:
+    """Play ``scenario`` under the faults of ``schedule``; ``record`` is told what sites show and decide.
+
+    Raises :class:`LocalError` if its map cannot be had, or has no such place.
+    """
+    world = World(scenario, seed, ground_of(scenario.map), record)
     try:
         return _played(world, seed, schedule)
     finally:
@@ -37,6 +41,7 @@ def _played(world: World, seed: int, schedule: tuple[Fault, ...]) -> Outcome:
     violations: list[Violation] = []
     while engine.now < scenario.duration_s and not violations:
         world.run(min(scenario.duration_s, engine.now + LOOK_EVERY_S))
+        world.show()
         violations += [wrong for checker in checkers for wrong in checker.look(world)]
     if not violations:
         violations += [wrong for checker in checkers for wrong in checker.finish(world)]

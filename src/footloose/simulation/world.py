@@ -44,6 +44,7 @@ from footloose.simulation.machine import Machine
 from footloose.simulation.motion import Steps, steps
 from footloose.simulation.network import Network
 from footloose.simulation.outcome import Happening
+from footloose.simulation.recording import Record
 from footloose.simulation.scenario import AppSpec, Scenario, SiteSpec, Users
 from footloose.simulation.users import Trouble, User
 
@@ -82,8 +83,9 @@ class SimSite:
 class World:
     """Built from a scenario and a seed; :meth:`apply` faults, :meth:`run` on."""
 
-    def __init__(self, scenario: Scenario, seed: int, ground: Ground) -> None:
+    def __init__(self, scenario: Scenario, seed: int, ground: Ground, record: Record | None = None) -> None:
         self.scenario = scenario
+        self._record = record
         self.engine = Engine(seed)
         self.ground = ground
         self.happenings: deque[Happening] = deque(maxlen=HAPPENINGS_KEPT)
@@ -383,6 +385,16 @@ class World:
         """A site decided something."""
         text = f"{decision.service} {decision.subject}: {decision.outcome} — {decision.reason}"
         self.note(site, decision.step, text)
+        if self._record is not None:
+            self._record(self.engine.now, site, decision)
+
+    def show(self) -> None:
+        """Have all sites that are up show themselves, if somebody records it."""
+        if self._record is None:
+            return
+        for site in self.sites.values():
+            if site.life is not None and site.life.up and site.life.site is not None:
+                self._record(self.engine.now, site.name, site.life.site.view())
 
     def site_at(self, address: str) -> SimSite | None:
         """The site with an address."""

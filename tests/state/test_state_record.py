@@ -76,6 +76,13 @@ def test_a_length_that_was_written_without_its_content_is_an_entry_cut_short() -
         assert (found.losses, found.cut_short is not None) == ((), True)
 
 
+def test_a_few_zeros_at_the_end_are_damage_and_not_content_that_was_never_written() -> None:
+    for zeros in range(1, 20):
+        found = read(CONTENT[:-zeros] + bytes(zeros))
+        assert payloads(found) == PAYLOADS[:-1]
+        assert (found.cut_short is None, bool(found.losses)) == (zeros < 8, zeros < 8)
+
+
 def test_a_flipped_bit_anywhere_costs_at_most_its_own_entry_and_is_named() -> None:
     for at in range(len(CONTENT)):
         for bit in range(8):

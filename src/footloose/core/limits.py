@@ -59,8 +59,8 @@ ARTIFACTS_AWAITED = 1_000
 
 # The record of what a site agreed to run
 RECORD_FRAME_BYTES = 4 * 1024 * 1024
-"""Largest entry of the record: one that is promised is refused if it is larger, one that is read is damaged."""
-RECORD_SMALL_BYTES = 1024 * 1024
+"""Largest entry of the record; a promise that makes a larger one is refused."""
+RECORD_SMALL_BYTES = 256 * 1024
 """A record smaller than this is not written anew ..."""
 RECORD_GROWTH = 4
 """... nor one that has not grown to so many times what it was when last written anew."""

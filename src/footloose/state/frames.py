@@ -175,7 +175,7 @@ def _entry_at(content: bytes, at: int) -> tuple[Entry | None, str]:
     if begin > len(content):
         return None, "an entry is cut short"
     _, length, sequence, payload_sum = _HEAD.unpack_from(content, at)
-    if _sum(content[at : at + _HEAD.size]) != content[at + _HEAD.size : begin] or length > RECORD_FRAME_BYTES:
+    if _sum(content[at : at + _HEAD.size]) != content[at + _HEAD.size : begin]:
         return None, _DAMAGED_HEAD
     payload = content[begin : begin + length]
     if len(payload) < length:

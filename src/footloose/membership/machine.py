@@ -676,7 +676,8 @@ class Membership:
             suspicion = member.suspicion
             if suspicion is None:
                 continue
-            reason = f"no answer for {now - suspicion.started:.1f} s to {len(suspicion.accusers)}"
+            accusers = len(suspicion.accusers)
+            reason = f"no answer for {now - suspicion.started:.1f} s to {accusers} member{'s' * (accusers > 1)}"
             self._change(member, MemberEvent.SILENT, reason, now)
             member.tries = 0
             member.proven = False

@@ -36,7 +36,7 @@ ADDRESSES = ("192.0.2.10", "203.0.113.10", "203.0.113.20", "198.51.100.7")
 """Addresses for documentation (RFC 5737) that the pages' machines and users have, where there are namespaces."""
 PATIENCE_S = 40.0
 """How long a command may take, and how long it may be until a command that looks shows what the page says."""
-_LOOKING = re.compile(r"(curl|footloose (ps|sites|status|topology|explain|logs)|tail|cat)\b")
+_LOOKING = re.compile(r"(curl|footloose (ps|sites|members|status|topology|explain|logs)|tail|cat)\b")
 _LASTING = re.compile(r"footloose node\b")
 _LINKED = ("Makefile", "README.md", "benchmarks", "docs", "scripts", "src", "tests")
 

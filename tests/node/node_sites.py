@@ -23,7 +23,7 @@ from footloose.core.digest import digest_of
 from footloose.model.app import GuestKind, Limits, Service, ServiceId
 from footloose.model.decision import Decision
 from footloose.model.site import Endpoint
-from footloose.model.view import View, ViewService
+from footloose.model.view import View, ViewMember, ViewService
 from footloose.testbed.sites import API_PORT, SiteOptions, SiteProcess, Sites, command_line
 
 T = TypeVar("T")
@@ -176,6 +176,18 @@ class Site:
     def view(self) -> View:
         """What it sees."""
         return self.admin.view()
+
+    def member(self, other: "Site") -> ViewMember | None:
+        """Another site as a member, if it is in view."""
+        return next((one for one in self.admin.members().members if one.node == other.node), None)
+
+    def holds(self, other: "Site", state: str) -> None:
+        """Wait until it takes another site to be ``alive``, ``unreachable`` or ``left``."""
+        eventually(lambda: (one := self.member(other)) is not None and one.state == state)
+
+    def state_of(self, other: "Site") -> str:
+        """What ``footloose sites`` says of another site."""
+        return next((site.state for site in self.view().sites if site.node == other.node), "not known")
 
     def places(self, service: ServiceId) -> dict[str, ViewService]:
         """Where a service runs, by the site's name."""

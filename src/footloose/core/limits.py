@@ -201,7 +201,11 @@ MEMBERS_LOST = 256
 MEMBERS_GONE = 256
 """Members that left or were forgotten and are remembered, so that old news does not bring them back."""
 MEMBERSHIP_SEEDS = 64
-"""Seeds tried."""
+"""Seeds tried that were named."""
+MEMBERSHIP_MET = 32
+"""Sites met that are tried besides; the one met longest ago makes room."""
+MEMBERS_NOMINATED = 10
+"""Members nominated for one route: those that may be nearest to the user."""
 MEMBERSHIP_NEWS = 1_024
 """Pieces of news waiting to be passed on; those passed on most often go first."""
 MEMBERSHIP_PINGS = 256

@@ -11,7 +11,7 @@ from functools import cache
 from footloose.core.identity import Identity, NodeId
 from footloose.membership.card import Facts, Notary, TrustingNotary
 from footloose.membership.config import LAN, Config
-from footloose.membership.events import Changed, Conflict, Departed, Effect, Event, Join, Received, Send
+from footloose.membership.events import Changed, Conflict, Departed, Effect, Event, Join, Received, Released, Send
 from footloose.membership.machine import Membership
 from footloose.membership.messages import Message
 from footloose.membership.states import MemberState
@@ -33,6 +33,7 @@ class Site:
         self.number = number
         self.changes: list[tuple[float, Changed]] = []
         self.conflicts: list[Conflict] = []
+        self.released: list[NodeId] = []
         self.departed = False
         self.running = True
         self.paused_until = 0.0
@@ -184,6 +185,8 @@ class Network:
                 site.changes.append((self.now, effect))
             elif isinstance(effect, Conflict):
                 site.conflicts.append(effect)
+            elif isinstance(effect, Released):
+                site.released.append(effect.node)
             elif isinstance(effect, Departed):
                 site.departed = True
         at = site.machine.next_deadline()

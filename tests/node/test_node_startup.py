@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from node_sites import GATEWAY_PORT, Site, Town, answering, eventually, get, moved, taken
+from node_sites import GATEWAY_PORT, Site, Town, answering, crash, eventually, get, moved, taken
 from node_sites import service as code_of
 
 from footloose.cli.exits import Exit
 from footloose.testbed.sites import API_PORT, DHT_PORT
 from footloose.transport.problems import Refused
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PORTS = {"gateway": GATEWAY_PORT, "api": API_PORT, "dht": DHT_PORT, "console": 8090}
 
 
@@ -139,7 +139,7 @@ def test_what_cannot_be_run_again_is_named_and_given_up_and_the_rest_runs(town: 
     service = home.deploy(answering("lost"))
     own = edge.deploy(answering("kept"), name="own")
     moved(home, edge, service)
-    edge.process.kill()
+    crash(edge)
     lost = home.view().services[0].service
     artifacts = edge.process.state / "artifacts"
     for file in artifacts.iterdir():

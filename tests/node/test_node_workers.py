@@ -347,8 +347,12 @@ async def test_both_families_are_served_on_one_socket(made: Made) -> None:
     writer.write(f"GET /{service('hello')}/ HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n".encode())
     assert b"200 OK" in await reader.read()
     writer.close()
-    prefixes = {one.prefix for report in made.reports for one in report.observations}
-    assert prefixes == {HERE, Prefix("::/48")}
+
+    def prefixes() -> set[Prefix]:
+        return {one.prefix for report in made.reports for one in report.observations}
+
+    await eventually(lambda: len(prefixes()) >= 2)
+    assert prefixes() == {HERE, Prefix("::/48")}
 
 
 async def test_the_real_worker_serves_a_real_guest(made: Made, tmp_path: Path) -> None:

@@ -16,15 +16,24 @@ from footloose.node.leases import GivenLeases, HeldLeases
 from footloose.node.meter import Meter
 from footloose.node.services import Services
 from footloose.orchestrator.loop import Loop
+from footloose.simulation.checkers import Answered, Healthy, Leased, Recovers, Settled
+
+RUNS, STOPPED, LEASED = Recovers.name, Healthy.name, Leased.name
+ANSWERED, BEST = Answered.name, Settled.name
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """``attribute`` of ``owner`` is something else."""
+    """``attribute`` of ``owner`` is something else. ``noticed_by`` are checkers, one of which must notice.
+
+    It must do so within ``seeds`` random runs, besides the one that is scripted.
+    """
 
     name: str
     owner: Any
     attribute: str
     instead: Any
+    noticed_by: tuple[str, ...]
+    seeds: int = 10
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -81,16 +90,52 @@ def _hasty(self: Switch, event: Any, now: float) -> Any:
 
 
 MUTANTS = (
-    Mutant("copies are not run again after a restart", Host, "_recover_copy", _nothing),
-    Mutant("a lease is not written down", HeldLeases, "keep", _ignore),
-    Mutant("a lease that runs out ends the copy, without grace", Desk, "_why_over", _strict),
-    Mutant("a copy whose customer is silent ends at once", Desk, "users_seen", _ignore),
-    Mutant("a customer gives all back when it starts", GivenLeases, "__init__", _forgetting(GivenLeases.__init__)),
-    Mutant("a copy that is not heard of is given up", Switch, "_poll_failed", _hasty),
-    Mutant("meters count nothing", Meter, "add", _ignore),
-    Mutant("copies that retired are not told where their users are", Services, "stop", _ignore),
-    Mutant("users are never sent on", Loop, "_redirect", _ignore),
-    Mutant("an ended lease leaves its copy running", Host, "_stop", _ignore),
-    Mutant("silent copies go on being sent users", switch, "SILENT_AFTER_S", 1e9),
-    Mutant("artifacts of what runs are collected", Host, "collect_garbage", _collect_all),
+    Mutant(
+        "copies are not run again after a restart",
+        Host,
+        "_recover_copy",
+        _nothing,
+        (RUNS,),
+    ),
+    Mutant("a lease is not written down", HeldLeases, "keep", _ignore, (RUNS,)),
+    Mutant(
+        "a lease that runs out ends the copy, without grace",
+        Desk,
+        "_why_over",
+        _strict,
+        (STOPPED,),
+    ),
+    Mutant("a copy whose customer is silent ends at once", Desk, "users_seen", _ignore, (STOPPED,)),
+    Mutant(
+        "a customer gives all back when it starts",
+        GivenLeases,
+        "__init__",
+        _forgetting(GivenLeases.__init__),
+        (STOPPED,),
+    ),
+    Mutant("a copy that is not heard of is given up", Switch, "_poll_failed", _hasty, (STOPPED,)),
+    Mutant("meters count nothing", Meter, "add", _ignore, (STOPPED,)),
+    Mutant("copies that retired are not told where their users are", Services, "stop", _ignore, (LEASED,)),
+    Mutant("users are never sent on", Loop, "_redirect", _ignore, (BEST,)),
+    Mutant("an ended lease leaves its copy running", Host, "_stop", _ignore, (LEASED,)),
+    Mutant(
+        "silent copies go on being sent users",
+        switch,
+        "SILENT_AFTER_S",
+        1e9,
+        (
+            STOPPED,
+            ANSWERED,
+        ),
+    ),
+    Mutant(
+        "artifacts of what runs are collected",
+        Host,
+        "collect_garbage",
+        _collect_all,
+        (
+            STOPPED,
+            RUNS,
+        ),
+    ),
 )

@@ -4,11 +4,18 @@ A site that dies and comes back while it is cut off from the home of the app for
 had counted. Everything else it survives.
 """
 
+import os
 from hashlib import sha256
+from itertools import count
 
+from footloose.core.identity import NodeId
+from footloose.model.app import ServiceId
+from footloose.model.decision import Decision
+from footloose.model.view import View
 from footloose.simulation.engine import Engine
-from footloose.simulation.faults import Crash, Fault, Heal, Partition, PowerLoss, Start
+from footloose.simulation.faults import Crash, Fault, Heal, Partition, Pause, PowerLoss, Start
 from footloose.simulation.outcome import Happening, Outcome, Violation
+from footloose.simulation.recording import Record
 from footloose.simulation.scenario import Scenario
 
 KEPT = 100
@@ -86,3 +93,31 @@ def run(scenario: Scenario, seed: int, schedule: tuple[Fault, ...]) -> Outcome:
         simulated_s=scenario.duration_s,
         figures={"requests": float(sum(toy.counted.values()))},
     )
+
+
+def raises(scenario: Scenario, seed: int, schedule: tuple[Fault, ...]) -> Outcome:
+    """A world with a bug: it cannot stand pauses."""
+    return Outcome(seed, "", 1 // (not any(isinstance(fault, Pause) for fault in schedule)))
+
+
+_moods = count()
+
+
+def moody(scenario: Scenario, seed: int, schedule: tuple[Fault, ...]) -> Outcome:
+    """A world that is not the same twice."""
+    return Outcome(seed, "", 1, (Violation(1.0, "mood", "", "bad", ""),) if next(_moods) == 0 else ())
+
+
+def dies(scenario: Scenario, seed: int, schedule: tuple[Fault, ...]) -> Outcome:
+    """A world that takes its process with it."""
+    os._exit(3)
+
+
+def shows(scenario: Scenario, seed: int, schedule: tuple[Fault, ...], *, record: Record | None = None) -> Outcome:
+    """A world of which one site has something to show."""
+    if record is not None:
+        for at_s in range(3):
+            view = View(1e9 + at_s, NodeId("a"), "a", (), (), (), ())
+            record(float(at_s), "a", view)
+            record(at_s + 0.5, "a", Decision(1e9 + at_s, NodeId("a"), ServiceId("pulse-a/web"), "choose", "", "", ""))
+    return Outcome(seed, "", 3)

@@ -53,6 +53,7 @@ from footloose.simulation.scenario_file import (
     scenario_schema,
 )
 from footloose.simulation.schedule import schedule
+from markdown_pages import ROOT, blocks
 
 LEAST = "duration: 10m\nsites: 2\napps: [{name: pulse, home: a}]\n"
 
@@ -363,3 +364,25 @@ def _outcome(content: bytes) -> bool:
         return all(problem.what and problem.fix for problem in error.problems) and bool(error.problems)
     assert msgspec.convert(msgspec.to_builtins(scenario), Scenario) == scenario
     return scenario.faults_end_s > 0
+
+
+PAGE = (ROOT / "docs/reference/scenario-files.md").read_text()
+
+
+def test_the_example_of_the_page_is_good() -> None:
+    assert read(blocks(PAGE, "yaml")[0].text).name == "two-halves"
+
+
+def test_the_page_has_every_key_and_every_kind_of_fault() -> None:
+    schema = json.loads(scenario_schema())
+    missing = [key for key in _keys(schema) if f"`{key}" not in PAGE]
+    assert missing == []
+
+
+def _keys(schema: Any) -> set[str]:
+    if isinstance(schema, list):
+        return {key for each in schema for key in _keys(each)}
+    if not isinstance(schema, dict):
+        return set()
+    own = schema.get("properties", {})
+    return set(own) | _keys([value for key, value in schema.items() if key != "properties"]) | _keys(list(own.values()))

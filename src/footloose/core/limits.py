@@ -201,7 +201,11 @@ MEMBERS_LOST = 256
 MEMBERS_GONE = 256
 """Members that left or were forgotten and are remembered, so that old news does not bring them back."""
 MEMBERSHIP_SEEDS = 64
-"""Seeds tried."""
+"""Seeds tried that were named."""
+MEMBERSHIP_MET = 32
+"""Sites met that are tried besides; the one met longest ago makes room."""
+MEMBERS_NOMINATED = 10
+"""Members nominated for one route: those that may be nearest to the user."""
 MEMBERSHIP_NEWS = 1_024
 """Pieces of news waiting to be passed on; those passed on most often go first."""
 MEMBERSHIP_PINGS = 256
@@ -376,3 +380,5 @@ SCHEDULE_FILE_BYTES = 16 * 1024 * 1024
 """Largest schedule read from a file."""
 RECORDING_BYTES = 512 * 1024 * 1024
 """Largest recording that is played back."""
+RECORDING_LINE_BYTES = 16 * 1024 * 1024
+"""Longest line of it: a view of one site."""

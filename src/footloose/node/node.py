@@ -86,6 +86,7 @@ class Node:
             probe=self._probe,
         )
         site = self.site = Site(config, around)
+        stack.push_async_callback(site.members.leave)  # once nothing answers here any more, so that it is true
         stack.push_async_callback(site.close)
         await compiler.start()
         await dht.start(Endpoint(own, config.dht_port), config.bootstrap)
@@ -95,6 +96,8 @@ class Node:
         await self._serve_sites(stack, state)
         await self._serve_operator(stack, state)
         site.start()
+        seeds = [Endpoint(known.host, config.membership_port) for known in config.bootstrap]
+        await site.members.start(Endpoint(own, config.membership_port), seeds)
         self._start_tasks(stack, Announcer(tracer, dht, site.user_routes))
         log.info("site %s is up: users at %s, sites at %s", config.name, site.profile.gateway, site.profile.api)
 
@@ -143,6 +146,7 @@ class Node:
             logged=self.site.logged,
             orders=self.site.orders,
             view=self.site.view,
+            members=self.site.members,
         )
         pages = [self._pages] if self._pages is not None else []
         admin = await self._runner(stack, [api.add_to, *pages])

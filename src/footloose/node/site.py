@@ -22,6 +22,7 @@ from footloose.node.finding import Finding
 from footloose.node.host import Host
 from footloose.node.journal import Journal
 from footloose.node.leases import GivenLeases, HeldLeases
+from footloose.node.members import Members
 from footloose.node.meter import Meter
 from footloose.node.orders import Orders
 from footloose.node.profile import Profile
@@ -58,6 +59,7 @@ FIRST_MEETING_S = 0.25
 class Site:
     """The parts of a site, wired together: :meth:`recover`, then :meth:`start`; :meth:`close` ends nothing it runs.
 
+    It takes part in the membership once its ``members`` were started.
     Raises :class:`LocalError` if other sites would refuse this one's record.
     """
 
@@ -83,6 +85,18 @@ class Site:
         self.services = Services(config.name, around.workers.push)
         self.host = self._host(around)
         self.orders = Orders(around.state.orders, self.host, self.tell)
+        self.members = Members(
+            config=config,
+            identity=identity,
+            clock=self._clock,
+            host=self.host,
+            services=self.services,
+            given=self._given,
+            loop=self.loop,
+            tell=self.tell,
+            identify=self._identify,
+            rng=around.rng,
+        )
         self._copies = self._copies_elsewhere()
         self._errands = Errands(self._finding(around), self._copies, self.tell)
 
@@ -137,7 +151,7 @@ class Site:
             clock=self._clock,
             client=self._peers,
             tracer=around.tracer,
-            discovery=Discovery(around.finders, self.profile.node, [self.profile.api]),
+            discovery=Discovery([*around.finders, self.members.finder], self.profile.node, [self.profile.api]),
             book=around.state.sites,
             probe=around.probe,
             tell=self.tell,
@@ -179,9 +193,14 @@ class Site:
         """Give the loop an event and carry out what follows."""
         if isinstance(event, CopyEvent) and isinstance(event.event, PollAnswered):
             self.host.users_seen(event.event.observations, event.site, pass_on=not event.event.shared)
+        if isinstance(event, SiteIdentified) and event.record is not None:
+            self.members.met(event.record)
         self._driver.carry_out(self.loop.receive(event, self._clock.now()))
         if isinstance(event, ServiceStarted):
             self.orders.started(event.service)
+
+    def _identify(self, errand: Identify) -> None:
+        self._errands.run(errand)
 
     def reported(self, report: WorkerReport) -> None:
         """A worker has seen something."""

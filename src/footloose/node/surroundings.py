@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Protocol
 
 from footloose.core.clock import Clock
@@ -124,7 +125,7 @@ class Remembered(Protocol):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """All of it for one site."""
+    """All of it for one site. ``rng`` is only for runs that are to repeat themselves."""
 
     clock: Clock
     state: Remembered
@@ -134,3 +135,4 @@ class Surroundings:
     compiler: Compiles
     workers: Serves
     probe: Probe
+    rng: Random | None = None

@@ -27,6 +27,7 @@ from footloose.model.site import Endpoint, Sighting, SiteRecord, Source
 from footloose.model.terms import Lease
 from footloose.orchestrator.memory import NOWHERE, Asked, Customer, Located, Running, SiteAsked, oldest
 from footloose.orchestrator.messages import (
+    Absence,
     CopyEnded,
     CopyEvent,
     CustomerHeard,
@@ -45,6 +46,7 @@ from footloose.orchestrator.messages import (
     SetRedirects,
     SiteAvoided,
     SiteIdentified,
+    SitePresence,
     SiteSighted,
     StoodStill,
     Trace,
@@ -83,6 +85,7 @@ class Loop:
         self.services: dict[ServiceId, Running] = {}
         self.sites: dict[NodeId, SiteRecord] = {}
         self.located: dict[Prefix, Located] = {}
+        self.absent: dict[NodeId, Absence] = {}
         self._placer = placer
         self._node_at: dict[Endpoint, NodeId] = {}
         self._identifying: dict[SiteAsked, Asked] = {}
@@ -110,6 +113,8 @@ class Loop:
                 self._discovered(event, now)
             case SiteIdentified():
                 self._identified(event, now)
+            case SitePresence():
+                self._presence(event, now)
             case RttMeasured():
                 self._measured(event, now)
             case CopyEvent():
@@ -304,6 +309,7 @@ class Loop:
         record = event.record
         if record is not None and record.node != self.here:
             self._meet(event.endpoint, record)
+            self.absent.pop(record.node, None)  # who answers is there, whatever others say
         for prefix, sighting in asked.waiting.items() if asked is not None else ():
             place = self.located.get(prefix)
             if place is None:
@@ -328,6 +334,19 @@ class Loop:
         if len(self._node_at) > SITES_KNOWN:
             del self._node_at[next(iter(self._node_at))]
 
+    def _presence(self, event: SitePresence, now: float) -> None:
+        """Others find a site absent, or there again. What it runs for us goes on: our own polls see to that."""
+        known = self.absent.pop(event.site, None)
+        if event.absence is not None:
+            self.absent[event.site] = event.absence
+        elif known is None:
+            return
+        else:
+            self._measure_again(event.site)
+        for place in self.located.values():
+            if event.site in place.sightings:
+                self._choose_for(place.prefix, now)
+
     def knows(self, endpoint: Endpoint, now: float) -> bool:
         """Whether the site at ``endpoint`` has shown a record that is good still."""
         record = self.sites.get(self._node_at[endpoint]) if endpoint in self._node_at else None
@@ -349,14 +368,15 @@ class Loop:
     # Measure: what was found proposes, a direct measurement decides
 
     def _nominate(self, place: Located, node: NodeId, sighting: Sighting, now: float) -> None:
-        new = node not in place.sightings
-        if place.sight(node, sighting) and new:
+        known = place.sightings.get(node)
+        news = place.sight(node, sighting)
+        if news and (known is None or known.router is None):
             reason = f"found by {sighting.source.value}" + (f" at router {sighting.router}" if sighting.router else "")
             inputs = {"site": node, "found_by": sighting.source.value, "rtt_to_router_ms": sighting.rtt_ms}
             self._note_all(place.prefix, "discover", self._name(node), reason, inputs, now)
         if node in place.sightings and node not in place.rtt_ms:
             self._measure(place, self.sites[node])
-        if new:
+        if news:
             self._choose_for(place.prefix, now)
 
     def _measure(self, place: Located, site: SiteRecord) -> None:
@@ -376,6 +396,8 @@ class Loop:
         place, site = self.located.get(event.prefix), event.site
         if place is None or (site not in place.sightings and site != self.here):
             return
+        if event.rtt_ms is not None:
+            self.absent.pop(site, None)  # a direct measurement decides
         if place.measured(site, event.rtt_ms, answered=event.answered):
             outcome = "no answer" if event.rtt_ms is None else f"{event.rtt_ms:.1f} ms"
             reason = event.reason or f"measured by {self._name(site)} itself"
@@ -433,13 +455,16 @@ class Loop:
             return False
         if copy is not None and copy.state is State.SUSPECT:
             return False
-        reason = None if running.serves(site) else why_excluded(record, running.spec)
+        absence = self.absent.get(site) if copy is None else None
+        reason = None
+        if not running.serves(site):
+            reason = f"{absence.state}: {absence.reason}" if absence is not None else why_excluded(record, running.spec)
         if reason is None:
             running.excluded.pop(site, None)
         elif running.excluded.get(site) != reason:
             running.excluded[site] = reason
             inputs = {"site": site, "region": record.region, "price_per_hour": record.price_per_hour}
-            inputs |= {"provider": record.provider}
+            inputs |= {"provider": record.provider} if absence is None else {"since": absence.since}
             self._note(running, "choose", site, f"not at {self._name(site)}", reason, inputs, now)
         return reason is None
 

@@ -82,6 +82,21 @@ class SiteIdentified(msgspec.Struct, frozen=True):
     claimed: NodeId | None = None
 
 
+class Absence(msgspec.Struct, frozen=True):
+    """Why a site is taken not to be there: it is ``unreachable``, or it has ``left``; ``since`` in seconds."""
+
+    state: str
+    since: float
+    reason: str
+
+
+class SitePresence(msgspec.Struct, frozen=True):
+    """Event: the membership has found a site absent or, where ``absence`` is None, has nothing against it any more."""
+
+    site: NodeId
+    absence: Absence | None = None
+
+
 class RttMeasured(msgspec.Struct, frozen=True):
     """Event: a site measured its round trip to a prefix; None with the reason where it could not.
 
@@ -133,6 +148,7 @@ Event = (
     | SiteSighted
     | DiscoveryFinished
     | SiteIdentified
+    | SitePresence
     | RttMeasured
     | CopyEvent
     | MoveWanted

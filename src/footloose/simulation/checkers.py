@@ -180,6 +180,8 @@ class Sound(_Checker):
                 yield self._wrong(world, site.name, "an error nobody caught", fault)
             if life.failed:
                 yield self._wrong(world, site.name, "it does not come up", life.failed)
+            if life.memory.loss is not None:
+                yield self._wrong(world, site.name, "what it had promised is lost", life.memory.loss)
             if life.site is not None:
                 for table, size, most in _tables(site):
                     if size > most:

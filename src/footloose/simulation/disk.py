@@ -3,6 +3,7 @@
 It keeps the promises of :class:`footloose.state.volume.Volume` and none beyond them.
 """
 
+from collections.abc import Callable
 from random import Random
 
 from footloose.core.errors import LocalError
@@ -16,6 +17,8 @@ class Disk:
         self.capacity_bytes = capacity_bytes
         self.slow_s = slow_s
         self.syncs = 0
+        self.stalls: Callable[[float], object] = lambda _: None
+        """Is told how long a sync takes if it takes any time: who waits for it does nothing else meanwhile."""
         self._files: dict[str, bytearray] = {}
         self._safe_bytes: dict[str, int] = {}
         """How much of the beginning of each file that was ever synced is sure to be left after a crash."""
@@ -45,6 +48,8 @@ class Disk:
     def sync(self, name: str) -> None:
         """Make what was done to a file outlast a crash."""
         self.syncs += 1
+        if self.slow_s:
+            self.stalls(self.slow_s)
         self._safe_bytes[name] = len(self._files.setdefault(name, bytearray()))
         self._uncut.pop(name, None)
 

@@ -62,6 +62,7 @@ class Life:
         self.stood_still_s = 0.0
         self.node = ProcessLoop.begin(engine, f"{machine.name} node", internet)
         self.worker = ProcessLoop.begin(engine, f"{machine.name} worker", internet)
+        machine.disk.stalls = self._stall
         self.memory = machine.remembers(decided)
         self.site: Site | None = None
         """None until the node has read its disk."""
@@ -98,6 +99,11 @@ class Life:
         self.stood_still_s += for_s
         self.node.pause(for_s)
         self.worker.pause(for_s)
+
+    def _stall(self, for_s: float) -> None:
+        """Its node waits for the disk; its worker goes on."""
+        self.stood_still_s += for_s
+        self.node.pause(for_s)
 
     async def _come_up(self) -> None:
         """As :meth:`footloose.node.node.Node._start`, in the same order."""

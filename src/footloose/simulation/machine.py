@@ -51,6 +51,7 @@ class Memory:
         self.artifacts = machine.artifacts
         self.compiled = Path("compiled")
         intent = Intent(machine.disk)
+        self.loss = intent.loss
         self.apps = intent.apps
         self.leases = intent.leases
         self.orders = intent.orders

@@ -183,7 +183,7 @@ class Scenario(msgspec.Struct, frozen=True):
     @property
     def faults_end_s(self) -> float:
         """When the last fault is over."""
-        return self.duration_s - self.settle_s
+        return round(self.duration_s - self.settle_s, 6)
 
     @property
     def site_names(self) -> tuple[str, ...]:

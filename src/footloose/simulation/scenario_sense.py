@@ -88,7 +88,7 @@ class _Sense:
         duration_s, settle_s = self._duration_s, self._settle_s
         if duration_s is None or not self._document.is_sound(("settle",)) or settle_s >= duration_s:
             return None
-        return duration_s - settle_s
+        return round(duration_s - settle_s, 6)
 
     @property
     def _settle_s(self) -> float:

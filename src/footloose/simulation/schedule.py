@@ -1,6 +1,7 @@
 """Which faults come when: those of the script, and those that follow from rates and a seed."""
 
 from collections.abc import Iterator
+from math import floor
 from random import Random
 
 from footloose.core.limits import SCENARIO_FAULTS
@@ -55,11 +56,12 @@ def _at_random(cause: RandomFault, victim: str, scenario: Scenario, seed: int) -
     if cause.kind in BETWEEN_SITES and len(scenario.sites) < 2:
         return
     random = Random(f"{seed} {cause.kind.value} {victim}")  # noqa: S311  a simulation must be replayable
+    end_s = floor(scenario.faults_end_s * 1000) / 1000
     at_s = scenario.calm_s
     while cause.per_hour > 0:
         at_s = round(at_s + random.expovariate(1.0) * 3600.0 / cause.per_hour, 3)
-        until_s = min(round(at_s + _drawn(cause.for_s, random), 3), scenario.faults_end_s)
-        if until_s - at_s < cause.for_s.least or at_s >= scenario.faults_end_s:
+        until_s = min(round(at_s + _drawn(cause.for_s, random), 3), end_s)
+        if until_s - at_s < cause.for_s.least or at_s >= end_s:
             return
         yield Episode(_faults(cause, victim, scenario, random, at_s, until_s))
 

@@ -19,6 +19,7 @@ from footloose.simulation.faults import (
     Pause,
     PowerLoss,
     Start,
+    after,
 )
 from footloose.simulation.form import BAD, Block, Form, Key, ListOf
 from footloose.simulation.values import LENGTH, NAME, PERCENT, SIGNED_LENGTH, TIME
@@ -59,11 +60,11 @@ def _entry(make: Any, keys: Mapping[str, Key]) -> Block:
 
 
 def _crash(at_s: float, site: str, down_s: float = DOWN_S) -> Faults:
-    return Crash(at_s, site), Start(at_s + down_s, site)
+    return Crash(at_s, site), Start(after(at_s, down_s), site)
 
 
 def _power_loss(at_s: float, site: str, down_s: float = DOWN_S) -> Faults:
-    return PowerLoss(at_s, site), Start(at_s + down_s, site)
+    return PowerLoss(at_s, site), Start(after(at_s, down_s), site)
 
 
 def _pause(at_s: float, site: str, for_s: float) -> Faults:
@@ -71,12 +72,12 @@ def _pause(at_s: float, site: str, for_s: float) -> Faults:
 
 
 def _partition(at_s: float, groups: tuple[tuple[str, ...], ...], for_s: float) -> Faults:
-    return Partition(at_s, groups), Heal(at_s + for_s)
+    return Partition(at_s, groups), Heal(after(at_s, for_s))
 
 
 def _cut_one_way(at_s: float, ways: tuple[str, ...], for_s: float) -> Faults:
     source, target = ways
-    return CutOneWay(at_s, source, target), Mend(at_s + for_s, source, target)
+    return CutOneWay(at_s, source, target), Mend(after(at_s, for_s), source, target)
 
 
 def _loss_burst(at_s: float, loss: float, for_s: float) -> Faults:
@@ -88,11 +89,11 @@ def _clock_jump(at_s: float, site: str, by_s: float) -> Faults:
 
 
 def _disk_full(at_s: float, site: str, for_s: float) -> Faults:
-    return DiskFull(at_s, site, True), DiskFull(at_s + for_s, site, False)
+    return DiskFull(at_s, site, True), DiskFull(after(at_s, for_s), site, False)
 
 
 def _disk_slow(at_s: float, site: str, by_s: float, for_s: float) -> Faults:
-    return DiskSlow(at_s, site, by_s), DiskSlow(at_s + for_s, site, 0.0)
+    return DiskSlow(at_s, site, by_s), DiskSlow(after(at_s, for_s), site, 0.0)
 
 
 _SITE = Key(NAME, "site", required=True)

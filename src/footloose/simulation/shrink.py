@@ -11,7 +11,7 @@ import msgspec
 
 from footloose.core.limits import SHRINK_RUNS
 from footloose.simulation.episodes import Episode, episodes, faults_of
-from footloose.simulation.faults import Fault
+from footloose.simulation.faults import Fault, after
 from footloose.simulation.outcome import Outcome, Run
 from footloose.simulation.scenario import Scenario
 from footloose.simulation.smaller import Smaller, crowd_of, needed_sites, without_site
@@ -119,7 +119,7 @@ class _Search:
     def end_sooner(self) -> None:
         """Stop once the last fault is over and there was time to settle."""
         over_s = max((episode.ends_s for episode in episodes(self.schedule)), default=0.0)
-        duration_s = over_s + self._scenario.settle_s
+        duration_s = after(over_s, self._scenario.settle_s)
         if 0 < duration_s < self.smaller.of(self._scenario).duration_s:
             self.fails(self.schedule, msgspec.structs.replace(self.smaller, duration_s=duration_s))
 

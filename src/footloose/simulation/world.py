@@ -13,6 +13,7 @@ from random import Random
 import msgspec
 
 from footloose.core.digest import digest_of
+from footloose.core.errors import LocalError
 from footloose.core.limits import LEASES_PER_SITE
 from footloose.model.app import App, Budget, GuestKind, Service, ServiceId, Slo, Where
 from footloose.model.decision import Decision
@@ -43,6 +44,7 @@ from footloose.simulation.machine import Machine
 from footloose.simulation.motion import Steps, steps
 from footloose.simulation.network import Network
 from footloose.simulation.outcome import Happening
+from footloose.simulation.recording import Record
 from footloose.simulation.scenario import AppSpec, Scenario, SiteSpec, Users
 from footloose.simulation.users import Trouble, User
 
@@ -81,8 +83,9 @@ class SimSite:
 class World:
     """Built from a scenario and a seed; :meth:`apply` faults, :meth:`run` on."""
 
-    def __init__(self, scenario: Scenario, seed: int, ground: Ground) -> None:
+    def __init__(self, scenario: Scenario, seed: int, ground: Ground, record: Record | None = None) -> None:
         self.scenario = scenario
+        self._record = record
         self.engine = Engine(seed)
         self.ground = ground
         self.happenings: deque[Happening] = deque(maxlen=HAPPENINGS_KEPT)
@@ -135,12 +138,17 @@ class World:
         self.start(site)
 
     def _place(self, at: str) -> int:
-        """A place by name; drawn, from those at the edge mostly, if that is empty."""
-        if at in self.ground.places:
-            return list(self.ground.places).index(at)
+        """A place by its name or that of a site there; drawn if that is empty.
+
+        Raises :class:`LocalError` if there is none such.
+        """
+        if not at:
+            return self._spots.randrange(len(self.ground.places))
         if at in self.sites:
             return self.sites[at].machine.place
-        return self._spots.randrange(len(self.ground.places))
+        if at not in self.ground.places:
+            raise LocalError(f"the map has no place called {at!r}", where=self.scenario.name, fix="name another")
+        return self.ground.places.index(at)
 
     def _stand(self, address: str, place: int, link_ms: float) -> None:
         self._hosts[address] = self.internet.add(address)
@@ -377,6 +385,16 @@ class World:
         """A site decided something."""
         text = f"{decision.service} {decision.subject}: {decision.outcome} — {decision.reason}"
         self.note(site, decision.step, text)
+        if self._record is not None:
+            self._record(self.engine.now, site, decision)
+
+    def show(self) -> None:
+        """Have all sites that are up show themselves, if somebody records it."""
+        if self._record is None:
+            return
+        for site in self.sites.values():
+            if site.life is not None and site.life.up and site.life.site is not None:
+                self._record(self.engine.now, site.name, site.life.site.view())
 
     def site_at(self, address: str) -> SimSite | None:
         """The site with an address."""

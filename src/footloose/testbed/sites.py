@@ -21,6 +21,7 @@ from footloose.core.identity import NodeId
 GATEWAY_PORT = 80
 API_PORT = 7443
 DHT_PORT = 7444
+MEMBERSHIP_PORT = 7445
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 
@@ -94,6 +95,7 @@ class SiteProcess:
         command += ["--state", str(self.state), "--address", self.place.address]
         command += ["--gateway-port", str(self.options.gateway_port)]
         command += ["--api-port", str(API_PORT), "--dht-port", str(DHT_PORT)]
+        command += ["--membership-port", str(MEMBERSHIP_PORT)]
         if self.options.region:
             command += ["--region", self.options.region]
         if self.options.join is not None:

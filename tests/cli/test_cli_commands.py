@@ -67,7 +67,7 @@ def test_deploying_hands_over_each_module_once_and_then_the_app(node: FakeNode, 
 def test_what_a_node_lost_of_its_state_is_shown_line_by_line(node: FakeNode, cli: Cli) -> None:
     assert "lost" not in cli("status").out
     node.answers["/v1/status"] = (200, msgspec.json.encode({**STATUS, "loss": "a record\na data\x1bbase"}))
-    rows = [line.split(maxsplit=1) for line in cli("status").out.splitlines() if line.startswith("lost")]
+    rows = [line.rstrip().split(maxsplit=1) for line in cli("status").out.splitlines() if line.startswith("lost")]
     assert rows == [["lost", "a record"], ["lost", "a data\\x1bbase"]]
 
 

@@ -202,8 +202,9 @@ def test_on_a_full_disk_new_apps_are_refused_and_what_runs_goes_on(small_disk: P
     home.move(refused, edge)
     eventually(lambda: "the disk is full" in home.explained("other"))
     fill(small_disk, leaving=0)  # nothing fits any more
-    with pytest.raises(Refused, match=r"full|No space"):
-        edge.deploy_services("again", code_of(answering("own")))
+    with pytest.raises(Refused, match="no space left"):
+        for _ in range(20):  # the block that the record ends in may have room for a few more
+            edge.deploy_services("again", code_of(answering("own")))
     users_go_on(edge, own, home, service)
     home.move(service, home)  # a lease can end even if that cannot be written down
     eventually(lambda: service not in {one.service for one in edge.view().services})

@@ -90,6 +90,17 @@ def test_checking_runs_nothing(simulate: Simulate, toy_file: Path) -> None:
     assert [problem["key"] for problem in json.loads(found.out)["problems"]] == ["apps[0].home"]
 
 
+def test_a_place_that_the_map_does_not_have_is_told_before_anything_is_run(simulate: Simulate, toy_file: Path) -> None:
+    (toy_file.parent / "ms.txt").write_text("0 5\n5 0\n")
+    toy_file.write_text(TOY.replace("every: 1m", "every: 1m, at: 2") + "map: {rtt: ms.txt}\n")
+    ran = simulate(str(toy_file), "--check")
+    assert ran.code == Exit.FAILED
+    assert "error: toy: users[0].at: the map has no place '2'" in ran.err
+    assert "fix: its places are 0, 1" in ran.err
+    toy_file.write_text(TOY.replace("every: 1m", "every: 1m, at: 1") + "map: {rtt: ms.txt}\n")
+    assert simulate(str(toy_file), "--check").code == Exit.OK
+
+
 @pytest.mark.parametrize("name", scenario_names())
 def test_a_scenario_that_comes_along_is_found_by_its_name(simulate: Simulate, name: str) -> None:
     assert simulate(name, "--check").code == Exit.OK

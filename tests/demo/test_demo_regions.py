@@ -20,7 +20,7 @@ from footloose.model.network import prefix_of
 from footloose.testbed import available
 from footloose.topology.trace import FIRST_PORT
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 PROBED_PORTS = 64
 

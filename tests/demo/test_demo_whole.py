@@ -15,7 +15,7 @@ from chromium import chromium, console_errors
 from footloose.testbed import available
 from free_ports import free_port
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 USERS = 10
 PROVIDERS = {"north-site", "east-site", "south-site", "west-site"}

@@ -9,7 +9,7 @@ from node_sites import PATIENT, Town, Visitor, alive, answering, endless, eventu
 from footloose.core.limits import DRAIN_S
 from footloose.model.app import GuestKind, Limits, ServiceId
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 def test_failing_guests_are_told_to_their_users_logged_and_harm_nobody_else(town: Town) -> None:

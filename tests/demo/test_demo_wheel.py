@@ -10,7 +10,7 @@ import pytest
 from demo_runs import demo_run
 from test_demo_loopback import SMALL
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 

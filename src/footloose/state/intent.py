@@ -7,9 +7,11 @@ import logging
 import re
 from collections.abc import Iterable, Iterator
 
-from footloose.core.codec import decode, encode
-from footloose.core.errors import FootlooseError
-from footloose.core.limits import ENDED_LEASES_KEPT, LOSSES_NAMED, RECORD_FRAME_BYTES
+import msgspec
+
+from footloose.core.codec import encode
+from footloose.core.errors import FootlooseError, RemoteError
+from footloose.core.limits import ENDED_LEASES_KEPT, LOSSES_NAMED
 from footloose.core.printable import printable
 from footloose.state.apps import AppGone, AppKept, AppStore
 from footloose.state.entries import Entry
@@ -24,7 +26,7 @@ log = logging.getLogger(__name__)
 INTENT = "intent.log"
 _NAMED = re.compile(rb'"(app|lease)_id":"([^"\\]{1,100})"')
 
-AnyEntry = AppKept | AppGone | LeaseKept | LeaseStands | LeaseOver | Ordered
+_ENTRIES = msgspec.json.Decoder(list[AppKept | AppGone | LeaseKept | LeaseStands | LeaseOver | Ordered])
 
 
 class Intent:
@@ -92,9 +94,8 @@ class Intent:
         """Apply all entries; what could not be made out, once each."""
         trouble: dict[str, None] = {}
         for kept in found.entries:
-            where = f"entry {kept.sequence}"
             try:
-                for entry in decode(kept.payload, list[AnyEntry], where=where, limit=RECORD_FRAME_BYTES):
+                for entry in _entries(kept.payload, f"entry {kept.sequence}"):
                     self._apply(entry)
             except FootlooseError as error:
                 trouble[str(error)] = None
@@ -108,6 +109,13 @@ class Intent:
                 self.leases.apply(entry)
             case Ordered():
                 self.orders.apply(entry)
+
+
+def _entries(payload: bytes, where: str) -> Iterable[Entry]:
+    try:
+        return _ENTRIES.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RemoteError(f"none that this version knows: {error}", where=where) from error
 
 
 def _told(loss: Loss, content: bytes) -> str:

@@ -12,7 +12,7 @@ import yaml
 from aiohttp import web
 from jsonschema import Draft202012Validator
 
-from footloose.bench import recovery
+from footloose.bench import coordinates, recovery
 from footloose.bench.switch import Result
 from footloose.core.clock import SystemClock
 from footloose.core.identity import Identity
@@ -88,6 +88,16 @@ def test_the_figures_of_recovery_in_the_benchmarks_page_are_those_of_the_results
         assert f"| {' | '.join(f'{one:.0f}' for one in figures)} |" in page
         assert row.p95_ms <= result.bar_ms
         assert f"{len(row.samples_ms)} samples each" in page
+
+
+def test_the_figures_of_coordinates_are_those_of_the_results() -> None:
+    result = msgspec.json.decode((ROOT / "benchmarks/results/coordinates.json").read_bytes(), type=coordinates.Result)
+    page = (ROOT / "docs/explanation/membership.md").read_text()
+    for row in {row.data: row for row in result.rows}.values():
+        extra = [f"{row.extra_p50_ms[probes]:.1f} / {row.extra_p90_ms[probes]:.1f}" for probes in ("0", "3", "5", "10")]
+        figures = [f"{row.error_p50:.0%} / {row.error_p90:.0%}".replace("%", " %"), *extra]
+        (shown,) = re.findall(rf"^\| {row.data} \| (.*) \|$", page, re.MULTILINE | re.IGNORECASE)
+        assert shown.split(" | ") == figures
 
 
 def test_the_site_api_has_the_form_of_openapi(site_api: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from footloose.bench import recovery as recovery_bench
 from footloose.bench.switch import Bench, Result
+from footloose.cli.bench_found import coordinates, dht
 from footloose.cli.options import has_json
 from footloose.cli.output import plain_table, print_json
 from footloose.core.errors import LocalError
@@ -17,6 +18,10 @@ from footloose.testbed import available
 @click.group()
 def bench() -> None:
     """Measure, beside what others published or what physics allows."""
+
+
+bench.add_command(dht)
+bench.add_command(coordinates)
 
 
 @bench.command()

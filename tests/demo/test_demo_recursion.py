@@ -10,7 +10,7 @@ from footloose.core.limits import IDLE_BEFORE_RETIRE_S, USER_MEMORY_S
 from footloose.testbed import Host, Link, Role, Router, Topology, available
 from footloose.testbed.sites import API_PORT, DHT_PORT, SiteOptions
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 
 def chain() -> Topology:

@@ -85,19 +85,20 @@ class Relay(asyncio.DatagramProtocol):
     def __init__(self, server: Endpoint) -> None:
         self.asked: list[str] = []
         self._server = server
-        self._askers: dict[int, object] = {}
+        self._askers: dict[object, object] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         message = dns.message.from_wire(data)
+        asked = f"{message.question[0].name} {message.question[0].rdtype.name}"
+        of = (message.id, asked)  # two questions under way may have the same id
         if addr == (self._server.host, self._server.port):
-            self._transport.sendto(data, self._askers[message.id])
+            self._transport.sendto(data, self._askers[of])
         else:
-            self._askers[message.id] = addr
-            question = message.question[0]
-            self.asked.append(f"{question.name} {question.rdtype.name}")
+            self._askers[of] = addr
+            self.asked.append(asked)
             self._transport.sendto(data, (self._server.host, self._server.port))
 
 

@@ -21,7 +21,7 @@ from footloose.model.app import HttpRoute, ServiceId
 from footloose.testbed.sites import Sites
 from footloose.transport.problems import Refused
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

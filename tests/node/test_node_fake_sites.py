@@ -16,7 +16,7 @@ from footloose.model.network import Observation, Prefix, prefix_of
 from footloose.model.terms import Lease, LeaseAnswer, MeterReading
 from footloose.testbed.sites import Sites
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 OTHER = Identity.from_seed(b"o" * 32)
 HONEST = [f"honest{number}" for number in range(10)]
 """Sites whose records are good; each test has some to spoil."""

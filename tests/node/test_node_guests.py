@@ -9,7 +9,7 @@ from node_sites import PATIENT, Town, Visitor, alive, answering, endless, eventu
 from footloose.core.limits import DRAIN_S
 from footloose.model.app import GuestKind, Limits, ServiceId
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 def test_failing_guests_are_told_to_their_users_logged_and_harm_nobody_else(town: Town) -> None:
@@ -40,7 +40,8 @@ def test_failing_guests_are_told_to_their_users_logged_and_harm_nobody_else(town
     said = site.cli("logs", "mixed").stdout
     assert "time limit" in said
     assert [worker.restarts for worker in site.admin.status().workers] == [0, 0]
-    eventually(lambda: {user.service for user in site.view().users if user.errors >= 3} == {trap, spin})
+    eventually(lambda: {user.service for user in site.view().users if user.errors >= 3} >= {trap, spin})
+    assert {user.service for user in site.view().users if user.errors} == {trap, spin}
 
 
 def test_a_killed_worker_is_replaced_while_the_other_serves(town: Town) -> None:

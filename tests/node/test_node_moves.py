@@ -10,7 +10,7 @@ from websockets.sync.client import ClientConnection, connect
 from footloose.model.app import ServiceId
 from footloose.testbed.sites import Sites
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 Pair = tuple[Site, Site]
 
 

@@ -8,7 +8,7 @@ from node_sites import Site, Town, Visitor, answering, crash, eventually, follow
 from footloose.core.errors import FootlooseError
 from footloose.model.app import ServiceId
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 def test_home_apps_and_copies_serve_again_from_their_own_disks_with_no_network(town: Town) -> None:

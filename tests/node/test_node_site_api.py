@@ -21,7 +21,7 @@ from footloose.testbed.sites import Sites
 from footloose.transport.client import PeerAnswer, PeerClient
 from footloose.transport.signatures import RequestSigner, content_digest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 CODE = answering("hello")
 """What most customers here want run."""
 

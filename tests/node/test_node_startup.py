@@ -16,7 +16,7 @@ from footloose.cli.exits import Exit
 from footloose.testbed.sites import API_PORT, DHT_PORT
 from footloose.transport.problems import Refused
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 PORTS = {"gateway": GATEWAY_PORT, "api": API_PORT, "dht": DHT_PORT, "console": 8090}
 
 

@@ -122,6 +122,20 @@ async def test_workers_serve_what_they_are_told_and_report_whom(made: Made) -> N
     assert (seen.service, seen.prefix, seen.requests) == (service("hello"), HERE, 1)
 
 
+async def test_workers_that_have_begun_serve_nobody_before_the_start_and_then_by_the_latest_table(made: Made) -> None:
+    workers = Workers(Endpoint("127.0.0.1", 0), 2, made.run_dir, made.reports.append, command=FAKE)
+    made.all.append(workers)
+    workers.begin()
+    early = asyncio.create_task(fetch(workers, "hello"))
+    await eventually(lambda: len(pids(workers)) == 2)
+    workers.push(*table(1))
+    workers.push(*table(2, "hello"))
+    assert [(status.serving, status.version) for status in workers.statuses] == [(False, -1)] * 2
+    await workers.start()
+    assert [(status.serving, status.version) for status in workers.statuses] == [(True, 2)] * 2
+    assert int(await early) in pids(workers)
+
+
 async def test_an_older_table_does_not_replace_a_newer_one(made: Made) -> None:
     workers = await made.start()
     workers.push(*table(2, "hello"))

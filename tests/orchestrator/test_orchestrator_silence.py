@@ -10,6 +10,7 @@ from test_orchestrator_by_hand import (
     Scene,
     an_app,
     asked,
+    reasons,
     redirects,
     released,
 )
@@ -83,6 +84,7 @@ def test_users_of_a_silent_copy_go_to_the_next_nearest_at_once() -> None:
     effects = silence(scene, NEAR_AT)
     assert scene.loop.services[scene.service].copies[NEAR_AT.node].state is State.SUSPECT
     assert redirects(effects) == {}
+    assert f"{NEAR_AT.name} is not heard of: no answer" in reasons(effects)
     assert asked(effects) == [FAR_AT.node]
     assert redirects(scene.grant(FAR_AT)) == {PREFIX: f"{FAR_AT.gateway}/{scene.service}/"}
 

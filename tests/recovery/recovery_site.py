@@ -9,7 +9,7 @@ import msgspec
 
 from footloose.core.codec import sign
 from footloose.core.digest import Digest, digest_of
-from footloose.core.errors import RemoteError
+from footloose.core.errors import LocalError, RemoteError
 from footloose.core.identity import Identity
 from footloose.model.app import App, GuestKind, Service, ServiceId
 from footloose.model.network import Route
@@ -59,11 +59,17 @@ class Nobody:
         return Route(address, ())
 
 
+@dataclass
 class Compiled:
-    """Everything is compiled already."""
+    """Everything is compiled already, but for the first ``damaged`` times that it is asked for."""
+
+    damaged: int = 0
 
     async def compile(self, _wasm: Path, out_dir: Path) -> Path:
         """Where it would be."""
+        if self.damaged:
+            self.damaged -= 1
+            raise LocalError("does not compile")
         return out_dir / "code.cwasm"
 
 
@@ -93,10 +99,11 @@ class Up:
     clock: SetClock
     state: StateDirectory
 
-    async def lease(self) -> Lease:
-        """Have the customer lease a copy here."""
+    async def lease(self, customer: Identity = CUSTOMER) -> Lease:
+        """Have a customer lease a copy here."""
         await self.state.artifacts.add(CODE)
-        answer = await self.site.host.lease(REQUEST, CUSTOMER.node_id, EVIDENCE)
+        request = msgspec.structs.replace(REQUEST, customer=customer.node_id)
+        answer = await self.site.host.lease(request, customer.node_id, EVIDENCE)
         assert answer.lease is not None
         return msgspec.json.decode(answer.lease.payload, type=Lease)
 
@@ -106,7 +113,7 @@ async def _no_rtt(_address: str) -> float | None:
 
 
 @asynccontextmanager
-async def site_up(directory: Path, clock: SetClock) -> AsyncIterator[Up]:
+async def site_up(directory: Path, clock: SetClock, *, damaged: int = 0) -> AsyncIterator[Up]:
     """A site on that state directory, recovered and going, until the end of the block; then it is as if killed."""
     with StateDirectory.open(directory, clock) as state:
         nobody, served = Nobody(), Served()
@@ -116,7 +123,7 @@ async def site_up(directory: Path, clock: SetClock) -> AsyncIterator[Up]:
             peers=nobody,
             tracer=nobody,
             finders=(),
-            compiler=Compiled(),
+            compiler=Compiled(damaged),
             workers=served,
             probe=_no_rtt,
         )

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from simulation_ran import TOY, Simulate
@@ -87,6 +88,17 @@ def test_checking_runs_nothing(simulate: Simulate, toy_file: Path) -> None:
     found = simulate(str(toy_file), "--check", "--json")
     assert found.code == Exit.INVALID_FILE
     assert [problem["key"] for problem in json.loads(found.out)["problems"]] == ["apps[0].home"]
+
+
+def test_a_place_that_the_map_does_not_have_is_told_before_anything_is_run(simulate: Simulate, toy_file: Path) -> None:
+    (toy_file.parent / "ms.txt").write_text("0 5\n5 0\n")
+    toy_file.write_text(TOY.replace("every: 1m", "every: 1m, at: 2") + "map: {rtt: ms.txt}\n")
+    ran = simulate(str(toy_file), "--check")
+    assert ran.code == Exit.FAILED
+    assert "error: toy: users[0].at: the map has no place '2'" in ran.err
+    assert "fix: its places are 0, 1" in ran.err
+    toy_file.write_text(TOY.replace("every: 1m", "every: 1m, at: 1") + "map: {rtt: ms.txt}\n")
+    assert simulate(str(toy_file), "--check").code == Exit.OK
 
 
 @pytest.mark.parametrize("name", scenario_names())
@@ -227,6 +239,28 @@ def test_interrupting_many_processes_ends_them_all_quietly(
         assert process.returncode == code
         assert ("scenarios an hour" in out) == (code == 6)
         assert ended(others)
+
+
+def test_a_recording_is_served_until_it_is_interrupted(toy_file: Path, simulate: Simulate) -> None:
+    assert simulate(str(toy_file), "--world", "simulation_toy:shows", "--record", "toy.jsonl").code == Exit.OK
+    process = start("--play", "toy.jsonl", "--port", "0", cwd=Path.cwd())
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline().startswith("toy, seed 1: 2.5 s, 10 in each second; 1 site. It begins when")
+        url = process.stdout.readline().strip()
+        assert url.endswith("/a/")
+        with urlopen(f"{url}v1/view") as answer:  # noqa: S310  it is our own
+            assert json.loads(answer.read())["name"] == "a"
+        port = url.split(":")[2].split("/")[0]
+        taken = simulate("--play", "toy.jsonl", "--port", port)
+        assert taken.code == Exit.FAILED
+        assert f"cannot listen at port {port}" in taken.err
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert (process.returncode, err.strip()) == (Exit.INTERRUPTED, "")
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_processes_whose_parent_was_killed_end_too(toy_file: Path) -> None:

@@ -28,8 +28,8 @@ SCENARIO = Scenario(
 )
 
 
-def outcome(seed: int, *checkers: str) -> Outcome:
-    return Outcome(seed, "", 0, tuple(Violation(0.0, checker, "", "", "") for checker in checkers))
+def outcome(seed: int, *checkers: str, at_s: float = 3600.0) -> Outcome:
+    return Outcome(seed, "", 0, tuple(Violation(at_s, checker, "", "", "") for checker in checkers))
 
 
 PAUSES: tuple[Fault, ...] = tuple(Pause(float(10 * number), "a", 1.0) for number in range(1, 41))
@@ -141,6 +141,24 @@ def test_a_run_that_does_not_go_wrong_again_is_said_to_be_left_to_chance() -> No
     shrunk = shrink(lambda _scenario, seed, _faults: outcome(seed), SCENARIO, 1, PAUSES, "wrong")
     assert not shrunk.reproduced
     assert (shrunk.schedule, shrunk.runs) == (PAUSES, 1)
+
+
+def test_what_came_after_it_had_gone_wrong_is_left_out_in_one_run() -> None:
+    def run(_: Scenario, seed: int, faults: tuple[Fault, ...]) -> Outcome:
+        return outcome(seed, "wrong", at_s=PAUSES[3].at_s) if PAUSES[3] in faults else outcome(seed)
+
+    assert shrink(run, SCENARIO, 1, PAUSES, "wrong", most_runs=2).schedule == PAUSES[:4]
+
+
+def test_the_least_so_far_is_kept_when_there_is_no_more_time() -> None:
+    asked = iter([False] * 3 + [True] * 100)
+
+    def run(_: Scenario, seed: int, faults: tuple[Fault, ...]) -> Outcome:
+        return outcome(seed, "wrong") if PAUSES[0] in faults else outcome(seed)
+
+    shrunk = shrink(run, SCENARIO, 1, PAUSES, "wrong", enough=lambda: next(asked))
+    assert (shrunk.runs, shrunk.finished) == (4, False)
+    assert PAUSES[0] in shrunk.schedule
 
 
 @given(st.lists(st.sampled_from(PAUSES), unique=True))

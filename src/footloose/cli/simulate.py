@@ -13,6 +13,7 @@ from footloose.cli.simulate_runs import Simulation
 from footloose.core.printable import printable
 from footloose.placement.registry import placer_names
 from footloose.simulation.campaign import WORLD, Job
+from footloose.simulation.places import check_places
 from footloose.simulation.scenario import Scenario
 from footloose.simulation.scenario_file import ScenarioError, load_scenario, scenario_names, scenario_schema
 from footloose.simulation.schedule_file import load_schedule
@@ -144,12 +145,14 @@ def _check_usage(
 
 def _scenario(name: str, as_json: bool) -> Scenario:
     try:
-        return load_scenario(name, placements=placer_names())
+        scenario = load_scenario(name, placements=placer_names())
     except ScenarioError as error:
         if not as_json:
             raise reported(error) from error
         print_json({"valid": False, "file": name, "problems": error.problems})
         raise click.exceptions.Exit(Exit.INVALID_FILE) from error
+    check_places(scenario)
+    return scenario
 
 
 def _say_good(name: str, scenario: Scenario, as_json: bool) -> None:

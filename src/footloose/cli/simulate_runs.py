@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import cycle, islice
 from pathlib import Path
+from time import monotonic
 
 import click
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from footloose.cli.exits import Exit
 from footloose.cli.output import print_json
 from footloose.cli.simulate_show import Teller, as_data, figures
+from footloose.core.limits import SHRINK_S
 from footloose.simulation.campaign import Job, Played, Safely, play_all
 from footloose.simulation.recording import Recorder
 from footloose.simulation.scenario import Scenario
@@ -96,8 +98,15 @@ class Simulation(msgspec.Struct, frozen=True):
         job, violation = played.job, first_violation(played.outcome, checker)
         shrunk = Shrunk(job.faults, Smaller(), played.outcome, 0)
         if not self.as_is:
+            until = monotonic() + SHRINK_S
             found = shrink(
-                Safely(self.world), job.scenario, job.seed, job.faults, violation.checker, told=teller.shrinking
+                Safely(self.world),
+                job.scenario,
+                job.seed,
+                job.faults,
+                violation.checker,
+                told=teller.shrinking,
+                enough=lambda: monotonic() > until,
             )
             shrunk = found if found.outcome is not None else msgspec.structs.replace(found, outcome=played.outcome)
         outcome = shrunk.outcome or played.outcome

@@ -375,7 +375,9 @@ SCENARIO_FAULTS = 10_000
 SCENARIO_S = 30 * 86_400.0
 """Longest scenario."""
 SHRINK_RUNS = 200
-"""Runs spent on finding the least that still goes wrong."""
+"""Runs spent on finding the least that still goes wrong ..."""
+SHRINK_S = 900.0
+"""... and time."""
 SCHEDULE_FILE_BYTES = 16 * 1024 * 1024
 """Largest schedule read from a file."""
 RECORDING_BYTES = 512 * 1024 * 1024

@@ -189,6 +189,8 @@ class Switch:
         self.cold = False
         self.unreached = False
         self.end_reason: str | None = None
+        self.silence: str | None = None
+        """Why the last poll failed, None once one was answered."""
         self._heard_at = now
         self._not_renewed = False
         self._due_at = now + ASK_ANSWER_S
@@ -311,6 +313,7 @@ class Switch:
     def _poll_answered(self, event: PollAnswered, now: float) -> list[SwitchEffect]:
         self._step(Step.HEARD)
         self._heard_at = now
+        self.silence = None
         if self.serving_since is None:
             self.serving_since = now
         self._due_at = min(self._due_at, now + POLL_INTERVAL_S)
@@ -320,6 +323,7 @@ class Switch:
         return self._retire(f"the site is ending it: {event.ending}", now) if event.ending else []
 
     def _poll_failed(self, event: PollFailed, now: float) -> list[SwitchEffect]:
+        self.silence = event.reason
         if event.gone:
             self._end(Step.GONE, event.reason)
         elif self.state is State.SERVING and now - self._heard_at >= SILENT_AFTER_S:

@@ -5,7 +5,7 @@ import logging
 
 from footloose.core.clock import WatchedClock
 from footloose.core.errors import LocalError, RemoteError
-from footloose.core.limits import ARTIFACT_UNUSED_S, REDISCOVER_S, STOOD_STILL_S
+from footloose.core.limits import ARTIFACT_UNUSED_S, REDISCOVER_S, SILENT_AFTER_S, STOOD_STILL_S
 from footloose.discovery.interface import Discovery
 from footloose.market.desk import Desk, Policy
 from footloose.migration.switch import Ask, Poll, PollAnswered, Release, Send
@@ -254,7 +254,8 @@ class Site:
 
     def _stood_still(self, seconds: float) -> None:
         """Before anything else happens: everybody gets as much more time as this site was away."""
-        log.warning("this site stood still for %.1f s, or its clock leapt: nobody is given up for that", seconds)
+        level = logging.WARNING if seconds > SILENT_AFTER_S else logging.INFO
+        log.log(level, "this site stood still for %.1f s, or its clock leapt: nobody is given up for that", seconds)
         self.host.stood_still(seconds)
         self.tell(StoodStill(seconds))
 

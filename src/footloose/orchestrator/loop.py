@@ -175,6 +175,7 @@ class Loop:
         switch = Switch.resumed(running.service, lease, now)
         if lease.artifact != running.spec.artifact:
             reason = "it is of another version of the service"
+            self._note(running, "retire", site, f"giving up the copy at {self._name(site)}", reason, {}, now)
             self._effects += switch.receive(RetireWanted(reason), now)
             self._effects.append(CopyEnded(running.service, site, reason, lease.lease_id))
             return
@@ -588,7 +589,8 @@ class Loop:
             if before is State.SUSPECT:
                 self._measure_again(site)
         elif switch.state is State.SUSPECT:
-            self._note(running, "redirect", site, "suspended", f"{name} is not heard of", {}, now)
+            reason = f"{name} is not heard of" + (f": {switch.silence}" if switch.silence is not None else "")
+            self._note(running, "redirect", site, "suspended", reason, {}, now)
         elif switch.state is State.ENDED:
             # What was given up here, or ran out while the two were cut off from each other, says nothing of the site.
             by_site = before not in (State.RETIRING, State.SUSPECT)

@@ -1,6 +1,7 @@
 """Many runs, in processes beside this one."""
 
 import importlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -26,6 +27,9 @@ from footloose.simulation.schedule import schedule
 WORLD = "footloose.simulation.run:run"
 """Where the function is that plays a run."""
 _WAITING_PER_JOB = 2
+
+
+_UNHEARD = logging.NullHandler()
 
 
 class World(Protocol):
@@ -62,6 +66,7 @@ class Safely:
 
     def __init__(self, world: str) -> None:
         self._play = load_world(world)
+        logging.getLogger("footloose").addHandler(_UNHEARD)  # the logs of hundreds of nodes are of no use on a terminal
 
     def __call__(
         self, scenario: Scenario, seed: int, schedule: tuple[Fault, ...], *, record: Record | None = None

@@ -11,9 +11,11 @@ from footloose.core.limits import (
     CLOCK_SKEW_S,
     DHT_RECORDS,
     LEASES_PER_SITE,
+    MEMBERS_LIVE,
     PREFIXES_PER_SERVICE,
     SITES_PER_PREFIX,
 )
+from footloose.membership.states import MemberState
 from footloose.model.app import ServiceId
 from footloose.simulation.outcome import Violation
 from footloose.simulation.users import User
@@ -228,6 +230,25 @@ class Converged(_Checker):
                 yield self._wrong(world, site.name, f"does not know {', '.join(missing)}", f"knows {len(known)} others")
 
 
+class Agreed(_Checker):
+    """When all faults are over, all members hold each other for alive, if there are so few that each knows all."""
+
+    name = "members agree"
+
+    def finish(self, world: World) -> Iterator[Violation]:
+        """The view of each."""
+        up = [site for site in world.sites.values() if site.life is not None and site.life.site is not None]
+        if len(up) > MEMBERS_LIVE:
+            return
+        for site in up:
+            assert site.life is not None and site.life.site is not None  # noqa: S101  seen above
+            state_of = {member.node: member.state for member in site.life.site.members.seen().members}
+            for other in up:
+                state = state_of.get(other.machine.identity.node_id, "unknown")
+                if other is not site and state != MemberState.ALIVE.value and _agree_on_time(site, other):
+                    yield self._wrong(world, site.name, f"{other.name} is {state} to it", "both are up for long")
+
+
 class Settled(_Checker):
     """When all faults are over, every user is where it is best served: within the SLO if that can be, else nearest."""
 
@@ -261,6 +282,7 @@ def all_checkers() -> tuple[Checker, ...]:
         Sound,
         Idle,
         Converged,
+        Agreed,
         Settled,
     )
     return tuple(make() for make in made)

@@ -34,7 +34,7 @@ from footloose.simulation.peers import SimulatedApi, SimulatedPeers
 from footloose.simulation.process import ProcessLoop
 from footloose.topology.traceroute import Tracer
 
-API_PORT, DHT_PORT, GATEWAY_PORT = 7443, 7444, 80
+API_PORT, DHT_PORT, MEMBERSHIP_PORT, GATEWAY_PORT = 7443, 7444, 7445, 80
 _COMPILE_S = 0.05
 _LOAD_S = 0.002
 _SILENT_TRACE_S = 0.5
@@ -123,6 +123,7 @@ class Life:
             compiler=_Compiler(machine.artifacts),
             workers=gateway,
             probe=self._probe,
+            rng=self._random,
         )
         site = self.site = Site(config, around)
         await dht.start(Endpoint(machine.address, config.dht_port), config.bootstrap)
@@ -131,6 +132,8 @@ class Life:
         self._listen(site, gateway)
         self.up = True
         site.start()
+        seeds = [Endpoint(known.host, MEMBERSHIP_PORT) for known in config.bootstrap]
+        await site.members.start(Endpoint(machine.address, config.membership_port), seeds)
         self._tasks = Tasks()
         announcer = Announcer(tracer, dht, site.user_routes)
         work = again_and_again(announcer.announce, "announcing this site", AFTER_FAILURE_S)

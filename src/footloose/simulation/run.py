@@ -3,6 +3,7 @@
 from footloose.simulation.checkers import all_checkers
 from footloose.simulation.faults import Fault
 from footloose.simulation.ground import ground_of
+from footloose.simulation.logs import told_to
 from footloose.simulation.outcome import Outcome, Violation
 from footloose.simulation.recording import Record
 from footloose.simulation.scenario import Scenario
@@ -22,10 +23,11 @@ def run(scenario: Scenario, seed: int, schedule: tuple[Fault, ...], *, record: R
     Raises :class:`LocalError` if its map cannot be had, or has no such place.
     """
     world = World(scenario, seed, ground_of(scenario.map), record)
-    try:
-        return _played(world, seed, schedule)
-    finally:
-        world.close()
+    with told_to(world.logged):
+        try:
+            return _played(world, seed, schedule)
+        finally:
+            world.close()
 
 
 def _played(world: World, seed: int, schedule: tuple[Fault, ...]) -> Outcome:

@@ -40,14 +40,17 @@ def shrink(
     *,
     most_runs: int = SHRINK_RUNS,
     told: Callable[[int, int], object] = lambda _runs, _faults: None,
+    enough: Callable[[], bool] = lambda: False,
 ) -> Shrunk:
     """The least of ``schedule`` and ``scenario`` of which ``checker`` still says that it is violated.
 
-    ``told`` is called after each run with how many there were, and how many faults are left.
+    ``told`` is called after each run with how many there were, and how many faults are left; ``enough`` is asked before
+    each whether it is time to stop.
     """
-    search = _Search(run, scenario, seed, schedule, checker, most_runs, told)
+    search = _Search(run, scenario, seed, schedule, checker, most_runs, told, enough)
     if not search.fails(schedule, Smaller()):
         return Shrunk(schedule, Smaller(), None, search.runs, reproduced=False)
+    search.drop_later()
     before = None
     while before != (search.schedule, search.smaller) and not search.spent:
         before = search.schedule, search.smaller
@@ -70,6 +73,7 @@ class _Search:
         checker: str,
         most_runs: int,
         told: Callable[[int, int], object],
+        enough: Callable[[], bool],
     ) -> None:
         self._run = run
         self._scenario = scenario
@@ -77,6 +81,7 @@ class _Search:
         self._checker = checker
         self._most_runs = most_runs
         self._told = told
+        self._enough = enough
         self._tried: set[tuple[tuple[Fault, ...], Smaller]] = set()
         self.runs = 0
         self.spent = False
@@ -88,7 +93,7 @@ class _Search:
         """Whether it still goes wrong with these; if so, they are the least so far."""
         if (schedule, smaller) in self._tried:
             return False
-        if self.runs >= self._most_runs:
+        if self.runs >= self._most_runs or (self.runs and self._enough()):
             self.spent = True
             return False
         self._tried.add((schedule, smaller))
@@ -99,6 +104,12 @@ class _Search:
             self.schedule, self.smaller, self.outcome = schedule, smaller, outcome
         self._told(self.runs, len(self.schedule))
         return failed
+
+    def drop_later(self) -> None:
+        """Leave out what only happened when it had gone wrong already."""
+        assert self.outcome is not None  # noqa: S101  it has gone wrong
+        wrong_s = min(wrong.at_s for wrong in self.outcome.violations if wrong.checker == self._checker)
+        self.fails(faults_of(each for each in episodes(self.schedule) if each.begins_s <= wrong_s), self.smaller)
 
     def drop_faults(self) -> None:
         """Keep only episodes each of which is needed."""

@@ -39,7 +39,7 @@ from footloose.simulation.faults import (
 )
 from footloose.simulation.ground import Ground
 from footloose.simulation.internet import Internet
-from footloose.simulation.life import API_PORT, DHT_PORT, GATEWAY_PORT, Life
+from footloose.simulation.life import API_PORT, DHT_PORT, GATEWAY_PORT, MEMBERSHIP_PORT, Life
 from footloose.simulation.machine import Machine
 from footloose.simulation.motion import Steps, steps
 from footloose.simulation.network import Network
@@ -129,6 +129,8 @@ class World:
             gateway_port=GATEWAY_PORT,
             api_port=API_PORT,
             dht_port=DHT_PORT,
+            membership_port=MEMBERSHIP_PORT,
+            membership=self.scenario.membership.value,
             region=spec.region,
             price_per_hour=spec.price_per_hour,
             bootstrap=bootstrap,
@@ -374,6 +376,10 @@ class World:
         """Something happened: it goes into the trace, and so into the digest."""
         self._digest.update(f"{self.engine.now:.6f} {site} {kind} {text}\n".encode())
         self.happenings.append(Happening(self.engine.now, site, kind, text))
+
+    def logged(self, process: str, text: str) -> None:
+        """A process logged something: that is told, but texts of errors may differ from machine to machine."""
+        self.happenings.append(Happening(self.engine.now, process.partition(" ")[0], "log", text))
 
     def digest(self) -> str:
         """Of all that happened so far."""

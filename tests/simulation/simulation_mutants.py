@@ -93,7 +93,7 @@ MUTANTS = (
     Mutant(
         "copies are not run again after a restart",
         Host,
-        "_recover_copy",
+        "_recover_copies",
         _nothing,
         (RUNS,),
     ),

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from footloose.core.errors import LocalError, RemoteError
 from footloose.core.limits import CLOCK_SKEW_S, DHT_RECORD_BYTES, RECORD_LIFETIME_S
 from footloose.discovery.dht.keys import Key, key_of, node_key
+from footloose.discovery.dht.notary import TrustingNotary
 from footloose.discovery.dht.quota import StoreQuota
-from footloose.discovery.dht.records import Record, open_record
+from footloose.discovery.dht.records import Nearness, Record, open_record, sign_record
 from footloose.discovery.dht.storage import SWEEP_CALLS, Storage, merge
 from footloose.model.network import RouterId, router_id
 from footloose.model.site import Endpoint, Source
@@ -211,3 +212,12 @@ def test_one_source_cannot_store_more_than_its_share() -> None:
     assert not quota.take("192.0.2.1", 1, NOW + 1)
     assert quota.take("192.0.2.1", 10, NOW + 1000)
     assert not quota.take("192.0.2.1", 1, NOW + 1000)
+
+
+def test_a_notary_that_trusts_takes_blank_signatures_of_the_usual_length_and_no_other_notary_does() -> None:
+    trusting = TrustingNotary(public(1))
+    made = sign_record(trusting, Endpoint("192.0.2.1", 443), Nearness(ROUTER, 1.0, 3), NOW)
+    assert len(made.raw) == len(record().raw)
+    assert open_record(made.raw, NOW, TrustingNotary(public(2))) == made
+    with pytest.raises(RemoteError, match="signature"):
+        open_record(made.raw, NOW, notary(2))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from node_fakes import FakeSite, FakeSites
-from node_sites import Site, Town, answering, eventually, get, known_to, taken
+from node_sites import Site, Town, answering, eventually, get, known_to, moved, taken
 
 from footloose.core.clock import SystemClock
 from footloose.core.errors import LocalError, RemoteError
@@ -157,6 +157,17 @@ async def test_a_stranger_cannot_pass_another_site_off_as_its_own(town: Town, tm
             assert state.sites.list() == ()
             honest = await finding.identify(Identify(victim.api, victim.node))
             assert honest.record is not None  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+def test_a_site_that_takes_no_part_says_so_and_works(town: Town) -> None:
+    one = town.start("one", *LAN).ready()
+    apart = town.start("apart", "--membership", "off", *known_to(one)).ready()
+    apart.knows(one)
+    assert apart.admin.members().members == ()
+    assert "no other member is known" in apart.cli("members").stdout
+    service = apart.deploy(answering("hello"))
+    moved(apart, one, service)
 
 
 @pytest.mark.slow

@@ -82,10 +82,10 @@ def _default_state() -> Path:
 @click.option("--membership-port", default=7445, show_default=True, type=PORT, help="Port for the membership (UDP).")
 @click.option(
     "--membership",
-    type=click.Choice(("wan", "lan")),
+    type=click.Choice(("wan", "lan", "off")),
     default="wan",
     show_default=True,
-    help="lan if all sites are within a few milliseconds of each other: they are then missed sooner.",
+    help="lan if all sites are within a few milliseconds: they are then missed sooner. off to take no part.",
 )
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Worker processes.")
 @click.option("--region", default="", help="Where this site is, as owners may require it.")

@@ -15,7 +15,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     own address where that is another (behind address translation); connections to other sites are then made from it.
     ``bootstrap`` are DHT nodes to join through, ``sites`` API endpoints known beforehand, ``resolvers`` DNS servers.
     ``failure_domain`` names what this site shares with others that tend to fail with it: a building, a power line.
-    ``membership`` is ``wan`` or, for sites within a few milliseconds of each other, ``lan``: how soon one is missed.
+    ``membership`` is ``wan`` or, for sites within a few milliseconds of each other, ``lan``: how soon one is missed; or
+    ``off``, to take no part in it.
     ``echo_port`` is only for networks without routes and delays of their own: see :mod:`footloose.topology.echo`.
     """
 

@@ -31,7 +31,7 @@ from footloose.topology.coordinates import NOWHERE
 
 log = logging.getLogger(__name__)
 
-PRESETS = {"wan": WAN, "lan": LAN}
+PRESETS = {"wan": WAN, "lan": LAN, "off": WAN}
 AFTER_FAILURE_S = 10.0
 """How soon a look-up of this site's own name is tried again."""
 FIRST_WAIT_S = 1.0
@@ -90,9 +90,11 @@ class Members:
     async def start(self, bind: Endpoint, seeds: Sequence[Endpoint] = ()) -> None:
         """Take part from now on. ``seeds`` are tried until they answer.
 
-        Raises :class:`LocalError` if the socket cannot be opened. If this site is called by a name that cannot be
-        looked up now, it takes part as soon as it can.
+        Does nothing if the configuration says so. If this site is called by a name that cannot be looked up now, it
+        takes part as soon as it can. Raises :class:`LocalError` if the socket cannot be opened.
         """
+        if self._config.membership == "off":
+            return
         await self._begin(bind, seeds)
 
         async def keep_up() -> float:

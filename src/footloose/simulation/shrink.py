@@ -121,7 +121,10 @@ class _Search:
         """Leave out what only happened when it had gone wrong already."""
         assert self.outcome is not None  # noqa: S101  it has gone wrong
         wrong_s = min(wrong.at_s for wrong in self.outcome.violations if wrong.checker == self._checker)
-        self.fails(faults_of(each for each in episodes(self.schedule) if each.begins_s <= wrong_s), self.smaller)
+        kept = episodes(self.schedule)
+        before = tuple(each for each in kept if each.begins_s <= wrong_s)
+        if len(before) < len(kept):
+            self.fails(faults_of(before), self.smaller)
 
     def drop_faults(self) -> None:
         """Keep only episodes each of which is needed."""
@@ -133,7 +136,8 @@ class _Search:
             smaller = next((rest for rest in _rests(kept, parts) if self.fails(faults_of(rest), self.smaller)), None)
             if smaller is not None:
                 parts = 2 if len(smaller) <= len(kept) // parts + 1 else max(parts - 1, 2)
-                kept = smaller
+                self.drop_later()
+                kept = episodes(self.schedule)
             elif parts >= len(kept):
                 return
             else:

@@ -161,6 +161,22 @@ def test_the_least_so_far_is_kept_when_there_is_no_more_time() -> None:
     assert PAUSES[0] in shrunk.schedule
 
 
+def test_the_least_so_far_is_kept_when_it_is_interrupted() -> None:
+    runs = 0
+
+    def run(_: Scenario, seed: int, faults: tuple[Fault, ...]) -> Outcome:
+        nonlocal runs
+        runs += 1
+        if runs > 5:
+            raise KeyboardInterrupt
+        return outcome(seed, "wrong") if PAUSES[0] in faults else outcome(seed)
+
+    shrunk = shrink(run, SCENARIO, 1, PAUSES, "wrong")
+    assert (shrunk.interrupted, shrunk.finished) == (True, False)
+    assert PAUSES[0] in shrunk.schedule
+    assert len(shrunk.schedule) < len(PAUSES)
+
+
 @given(st.lists(st.sampled_from(PAUSES), unique=True))
 def test_progress_is_told_after_each_run(needed: list[Fault]) -> None:
     told: list[tuple[int, int]] = []

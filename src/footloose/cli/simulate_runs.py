@@ -70,7 +70,10 @@ class Simulation(msgspec.Struct, frozen=True):
                     kind = played.job.scenario.name, first_violation(played.outcome).checker
                     if kind not in known:
                         known.add(kind)
-                        teller.story(self._story(played, names[kind[0]], teller, ""))
+                        story = self._story(played, names[kind[0]], teller, "")
+                        teller.story(story)
+                        if story.interrupted:
+                            break
         except KeyboardInterrupt:
             pass  # that is how a soak ends
         teller.summary()
@@ -120,6 +123,7 @@ class Simulation(msgspec.Struct, frozen=True):
             runs=shrunk.runs,
             reproduced=shrunk.reproduced,
             finished=shrunk.finished,
+            interrupted=shrunk.interrupted,
             replay=self._saved(job, name, shrunk, violation.checker) if job.schedule is None else "",
         )
 

@@ -20,7 +20,7 @@ from footloose.simulation.smaller import Smaller, crowd_of, needed_sites, withou
 class Shrunk(msgspec.Struct, frozen=True):
     """What is left, and how it ended. ``reproduced`` is false if the very first run did not go wrong again.
 
-    ``finished`` is false if there were not enough runs to try everything.
+    ``finished`` is false if there was not enough time to try everything, ``interrupted`` true if that was by Ctrl-C.
     """
 
     schedule: tuple[Fault, ...]
@@ -29,6 +29,7 @@ class Shrunk(msgspec.Struct, frozen=True):
     runs: int
     reproduced: bool = True
     finished: bool = True
+    interrupted: bool = False
 
 
 def shrink(
@@ -50,15 +51,15 @@ def shrink(
     search = _Search(run, scenario, seed, schedule, checker, most_runs, told, enough)
     if not search.fails(schedule, Smaller()):
         return Shrunk(schedule, Smaller(), None, search.runs, reproduced=False)
-    search.drop_later()
-    before = None
-    while before != (search.schedule, search.smaller) and not search.spent:
-        before = search.schedule, search.smaller
-        search.drop_faults()
-        search.end_sooner()
-        search.drop_users()
-        search.drop_sites()
-    return Shrunk(search.schedule, search.smaller, search.outcome, search.runs, finished=not search.spent)
+    interrupted = False
+    try:
+        search.everything()
+    except KeyboardInterrupt:
+        interrupted = True  # and what was found so far is not lost
+    finished = not search.spent and not interrupted
+    return Shrunk(
+        search.schedule, search.smaller, search.outcome, search.runs, finished=finished, interrupted=interrupted
+    )
 
 
 class _Search:
@@ -105,11 +106,25 @@ class _Search:
         self._told(self.runs, len(self.schedule))
         return failed
 
+    def everything(self) -> None:
+        """Try all that may be left out, over again until nothing more can be."""
+        self.drop_later()
+        before = None
+        while before != (self.schedule, self.smaller) and not self.spent:
+            before = self.schedule, self.smaller
+            self.drop_faults()
+            self.end_sooner()
+            self.drop_users()
+            self.drop_sites()
+
     def drop_later(self) -> None:
         """Leave out what only happened when it had gone wrong already."""
         assert self.outcome is not None  # noqa: S101  it has gone wrong
         wrong_s = min(wrong.at_s for wrong in self.outcome.violations if wrong.checker == self._checker)
-        self.fails(faults_of(each for each in episodes(self.schedule) if each.begins_s <= wrong_s), self.smaller)
+        kept = episodes(self.schedule)
+        before = tuple(each for each in kept if each.begins_s <= wrong_s)
+        if len(before) < len(kept):
+            self.fails(faults_of(before), self.smaller)
 
     def drop_faults(self) -> None:
         """Keep only episodes each of which is needed."""
@@ -121,7 +136,8 @@ class _Search:
             smaller = next((rest for rest in _rests(kept, parts) if self.fails(faults_of(rest), self.smaller)), None)
             if smaller is not None:
                 parts = 2 if len(smaller) <= len(kept) // parts + 1 else max(parts - 1, 2)
-                kept = smaller
+                self.drop_later()
+                kept = episodes(self.schedule)
             elif parts >= len(kept):
                 return
             else:

@@ -40,6 +40,7 @@ class Story(msgspec.Struct, frozen=True):
     runs: int = 0
     reproduced: bool = True
     finished: bool = True
+    interrupted: bool = False
     replay: str = ""
 
     def lines(self) -> Iterator[str]:

@@ -24,6 +24,8 @@ from footloose.state.leases import Side
 
 RECOVERY_S = 2.0
 """How soon after its process started a site must serve all it had agreed to run."""
+LET_GO_S = 2.0
+"""How long a worker may go on with a copy that has ended: as long as it takes to be told."""
 CALM_S = 30.0
 """How long after the last fault users may still have no answer."""
 ARRIVED_S = 30.0
@@ -69,8 +71,13 @@ class Leased(_Checker):
 
     name = "what runs has a lease"
 
+    def __init__(self) -> None:
+        self._without: dict[tuple[str, ServiceId], float] = {}
+        """Since when a site has served something without a lease: its worker hears of the end a little later."""
+
     def look(self, world: World) -> Iterator[Violation]:
         """Every copy that is served."""
+        before, self._without = self._without, {}
         for site in world.sites.values():
             life = site.life
             if life is None or life.site is None or not life.up:
@@ -82,9 +89,11 @@ class Leased(_Checker):
                 if now <= held.lease.ends_at + held.lease.grace_s + RECOVERY_S
             }
             for service in sorted(site.serving - homes - valid):
-                yield self._wrong(
-                    world, f"{service} at {site.name}", "it is served without a lease", f"leases: {valid}"
-                )
+                since_s = before.get((site.name, service), world.engine.now)
+                self._without[site.name, service] = since_s
+                if world.engine.now - since_s > LET_GO_S and not (life.node.paused or life.worker.paused):
+                    about = f"{service} at {site.name}"
+                    yield self._wrong(world, about, "it is served without a lease", f"of {sorted(valid)}")
 
 
 class Healthy(_Checker):

@@ -136,6 +136,7 @@ MUTANTS = (
         (
             STOPPED,
             RUNS,
+            BEST,
         ),
     ),
 )

@@ -64,6 +64,13 @@ def test_deploying_hands_over_each_module_once_and_then_the_app(node: FakeNode, 
     assert ran.out.split() == ["deployed", app_id, *urls]
 
 
+def test_what_a_node_lost_of_its_state_is_shown_line_by_line(node: FakeNode, cli: Cli) -> None:
+    assert "lost" not in cli("status").out
+    node.answers["/v1/status"] = (200, msgspec.json.encode({**STATUS, "loss": "a record\na data\x1bbase"}))
+    rows = [line.rstrip().split(maxsplit=1) for line in cli("status").out.splitlines() if line.startswith("lost")]
+    assert rows == [["lost", "a record"], ["lost", "a data\\x1bbase"]]
+
+
 def test_deploying_a_bad_file_asks_the_node_nothing(node: FakeNode, cli: Cli, app_file: Path) -> None:
     app_file.write_text(app_file.read_text().replace("one:", "o ne:").replace("two: {", "two: {ports: [], "))
     ran = cli("deploy", str(app_file))

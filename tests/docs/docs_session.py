@@ -166,11 +166,13 @@ class Shell:
     def _end(self) -> None:
         for pid, _ in self._lasting:
             _signal(pid, signal.SIGTERM)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_S
         while any(_alive(pid) for pid, _ in self._lasting) and time.monotonic() < deadline:
             time.sleep(0.05)
         for pid, _ in self._lasting:
             _signal(pid, signal.SIGKILL)
+        while any(_alive(pid) for pid, _ in self._lasting):
+            time.sleep(0.05)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -41,7 +41,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """How a node is. ``gateway`` is where users come, ``api`` where other sites do.
 
-    ``draining`` is why it takes no copies, None while it does; ``conflict`` what to do if its identity is in use twice.
+    ``draining`` is why it takes no copies, None while it does; ``loss`` what it found lost of its state at its start;
+    ``conflict`` what to do if its identity is in use twice.
     """
 
     node: NodeId
@@ -52,6 +53,7 @@ class Status(msgspec.Struct, frozen=True):
     api: str
     workers: tuple[WorkerStatus, ...] = ()
     draining: str | None = None
+    loss: str | None = None
     conflict: str | None = None
 
 

@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, CommandPlace] = {
     "drain": CommandPlace("footloose.cli.steer", "drain", "Send a site's copies home; take no new ones."),
     "node": CommandPlace("footloose.cli.node", "node", "Run a site."),
     "demo": CommandPlace("footloose.cli.demo", "demo", "Show it all in an internet in a box."),
+    "simulate": CommandPlace("footloose.cli.simulate", "simulate", "Run sites in virtual time, under faults."),
     "testbed": CommandPlace("footloose.cli.testbed", "testbed", "Build an internet in a box."),
     "bench": CommandPlace("footloose.cli.bench", "bench", "Measure."),
 }

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from footloose.cli.options import has_json
-from footloose.cli.output import print_json_line
 from footloose.console.page import add_page
+from footloose.core.codec import encode
 from footloose.core.errors import RemoteError
 from footloose.core.identity import NodeId, public_key_of
 from footloose.core.limits import LEASES_PER_SITE
@@ -135,7 +135,8 @@ async def _run(config: NodeConfig, *, as_json: bool) -> None:
     async with Node(config, pages=add_page) as running:
         record = running.site.record()
         if as_json:
-            print_json_line({"ready": True, "node": record.node, "gateway": record.gateway, "api": str(record.api)})
+            ready = {"ready": True, "node": record.node, "gateway": record.gateway, "api": str(record.api)}
+            click.echo(encode(ready).decode())  # not by way of what prints tables: that takes long to import
         else:
             click.echo(f"site {record.name} ({record.node[:16]}) is up")
             click.echo(f"  users come to  {record.gateway}")

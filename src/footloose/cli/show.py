@@ -32,6 +32,8 @@ def status(admin: Admin, as_json: bool) -> None:
         *([("conflict", found.conflict)] if found.conflict else []),
     ):
         facts.add_row(name, said(value))
+    for loss in (found.loss or "").splitlines():
+        facts.add_row("lost", said(loss))
     workers = plain_table("WORKER", "PID", "RESTARTS", right=("PID", "RESTARTS"))
     for worker in found.workers:
         workers.add_row(str(worker.index), "-" if worker.pid is None else str(worker.pid), str(worker.restarts))

@@ -123,12 +123,13 @@ def _check_endpoint(endpoint: Endpoint, where: str) -> None:
 
 
 class Source(Enum):
-    """Which finder came upon a site."""
+    """Which finder came upon a site; or it was not looked for, as its copy serves the users already."""
 
     DHT = "dht"
     DNS = "dns"
     STATIC = "static"
     MEMBERS = "members"
+    COPY = "copy"
 
 
 class Sighting(msgspec.Struct, frozen=True):

@@ -59,7 +59,11 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """How the node fares. ``conflict`` says what to do if another process runs with its identity."""
+    """How the node fares.
+
+    ``loss`` is what it found lost of its state when it started, if anything; ``conflict`` says what to do if another
+    process runs with its identity.
+    """
 
     node: NodeId
     name: str
@@ -69,6 +73,7 @@ class Status(msgspec.Struct, frozen=True):
     api: str
     workers: tuple[WorkerStatus, ...]
     draining: str | None = None
+    loss: str | None = None
     conflict: str | None = None
 
 
@@ -136,6 +141,7 @@ class AdminApi:
             api=str(self._profile.api),
             workers=workers,
             draining=self._host.draining,
+            loss=self._state.loss,
             conflict=self._members.conflict,
         )
         return _json(status)

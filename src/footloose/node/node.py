@@ -13,7 +13,6 @@ from footloose.core.errors import LocalError
 from footloose.core.limits import VIEW_EVERY_S
 from footloose.discovery.dht.finder import DhtFinder
 from footloose.discovery.dht.node import DhtNode
-from footloose.discovery.dns import DnsFinder
 from footloose.discovery.interface import Finder
 from footloose.discovery.static import StaticFinder, StaticSite
 from footloose.model.routing import WorkerReport
@@ -88,11 +87,12 @@ class Node:
         site = self.site = Site(config, around)
         stack.push_async_callback(site.members.leave)  # once nothing answers here any more, so that it is true
         stack.push_async_callback(site.close)
-        await compiler.start()
+        stack.push_async_callback(self._workers.stop)
+        self._workers.begin()  # what they take to load is time in which all else is made ready
         await dht.start(Endpoint(own, config.dht_port), config.bootstrap)
         await site.recover()
-        stack.push_async_callback(self._workers.stop)
         await self._workers.start()
+        await compiler.start()  # not before users are served: what ran has been compiled
         await self._serve_sites(stack, state)
         await self._serve_operator(stack, state)
         site.start()
@@ -121,6 +121,8 @@ class Node:
     def _finders(self, dht: DhtNode) -> list[Finder]:
         finders: list[Finder] = [DhtFinder(dht)]
         if self._config.resolvers:
+            from footloose.discovery.dns import DnsFinder  # noqa: PLC0415 - a site that asks no DNS starts sooner without
+
             finders.append(DnsFinder(self._config.resolvers))
         if self._config.sites:
             finders.append(StaticFinder([StaticSite(endpoint) for endpoint in self._config.sites]))

@@ -1,9 +1,11 @@
 """One site, whatever is around it: builds the rooms that decide, and brings back what ran. No algorithms here."""
 
 import asyncio
+import logging
 
+from footloose.core.clock import WatchedClock
 from footloose.core.errors import LocalError, RemoteError
-from footloose.core.limits import ARTIFACT_UNUSED_S, REDISCOVER_S
+from footloose.core.limits import ARTIFACT_UNUSED_S, REDISCOVER_S, SILENT_AFTER_S, STOOD_STILL_S
 from footloose.discovery.interface import Discovery
 from footloose.market.desk import Desk, Policy
 from footloose.migration.switch import Ask, Poll, PollAnswered, Release, Send
@@ -40,10 +42,13 @@ from footloose.orchestrator.messages import (
     ServiceStarted,
     SetRedirects,
     SiteIdentified,
+    StoodStill,
     Trace,
     UsersObserved,
 )
 from footloose.placement.registry import placer
+
+log = logging.getLogger(__name__)
 
 AFTER_FAILURE_S = 10.0
 """How soon something done again and again is tried again after it failed."""
@@ -60,7 +65,7 @@ class Site:
 
     def __init__(self, config: NodeConfig, around: Surroundings) -> None:
         self._config = config
-        self._clock = around.clock
+        self._clock = WatchedClock(around.clock, STOOD_STILL_S)
         self._state = around.state
         self._peers = around.peers
         self._workers = around.workers
@@ -165,7 +170,9 @@ class Site:
 
     def start(self) -> None:
         """Begin what is done again and again."""
+        self._clock.stood_still = self._stood_still
         for name, work in (
+            ("watching the clock", self._watch),
             ("meeting known sites", self._meet_sites),
             ("giving leases back", self._copies.give_back),
             ("removing unused artifacts", self._collect_garbage),
@@ -240,6 +247,17 @@ class Site:
         return [one.route for one in self.loop.located.values() if one.route is not None]
 
     # What is done again and again
+
+    async def _watch(self) -> float:
+        self._clock.now()
+        return STOOD_STILL_S / 2
+
+    def _stood_still(self, seconds: float) -> None:
+        """Before anything else happens: everybody gets as much more time as this site was away."""
+        level = logging.WARNING if seconds > SILENT_AFTER_S else logging.INFO
+        log.log(level, "this site stood still for %.1f s, or its clock leapt: nobody is given up for that", seconds)
+        self.host.stood_still(seconds)
+        self.tell(StoodStill(seconds))
 
     async def _meet_sites(self) -> float:
         """Ask the sites of the configuration who they are, so that people can name them before users come."""

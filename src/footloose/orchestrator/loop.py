@@ -23,7 +23,7 @@ from footloose.model.app import ServiceId
 from footloose.model.decision import Decision
 from footloose.model.network import Observation, Prefix, Route
 from footloose.model.routing import Redirect
-from footloose.model.site import Endpoint, Sighting, SiteRecord
+from footloose.model.site import Endpoint, Sighting, SiteRecord, Source
 from footloose.model.terms import Lease
 from footloose.orchestrator.memory import NOWHERE, Asked, Customer, Located, Running, SiteAsked, oldest
 from footloose.orchestrator.messages import (
@@ -48,6 +48,7 @@ from footloose.orchestrator.messages import (
     SiteIdentified,
     SitePresence,
     SiteSighted,
+    StoodStill,
     Trace,
     UsersObserved,
 )
@@ -122,6 +123,9 @@ class Loop:
                 self._move(event, now)
             case SiteAvoided():
                 self._avoid(event, now)
+            case StoodStill():
+                for running in self.services.values():
+                    running.stood_still(event.seconds)
         return self._take_effects()
 
     def wake(self, now: float) -> list[Effect]:
@@ -171,6 +175,7 @@ class Loop:
         switch = Switch.resumed(running.service, lease, now)
         if lease.artifact != running.spec.artifact:
             reason = "it is of another version of the service"
+            self._note(running, "retire", site, f"giving up the copy at {self._name(site)}", reason, {}, now)
             self._effects += switch.receive(RetireWanted(reason), now)
             self._effects.append(CopyEnded(running.service, site, reason, lease.lease_id))
             return
@@ -551,10 +556,23 @@ class Loop:
             if seen.service != running.service:
                 continue
             self._saw(running, seen, seen.site or site, now)
-            if (seen.requests or seen.open_websockets) and running.belongs(seen.prefix, site, self.here):
+            self._sight_copy(seen.prefix, seen.site or site, now)
+            if (seen.requests or seen.open_websockets) and self._rightly_at(running, seen.prefix, site, now):
                 running.busy_at[site] = now
         if event.lease is not None:
             self._redirect(running, now)
+
+    def _rightly_at(self, running: Running, prefix: Prefix, site: NodeId, now: float) -> bool:
+        """Whether users seen at a copy are a use of it: no other site is better, or this one was not compared yet."""
+        user, place = running.users[prefix], self.located.get(prefix)
+        compared = place is not None and site in rtts_to(user, place, self.here, now)
+        return not compared or running.belongs(prefix, site, self.here)
+
+    def _sight_copy(self, prefix: Prefix, site: NodeId, now: float) -> None:
+        """A copy serves users near whom no finder came upon it (yet, after a restart): its site can be chosen too."""
+        place, record = self.located.get(prefix), self.sites.get(site)
+        if place is not None and record is not None and site not in place.sightings:
+            self._nominate(place, site, Sighting(record.api, Source.COPY, site), now)
 
     def _copy_changed(self, running: Running, site: NodeId, before: State, now: float) -> None:
         switch, name = running.copies[site], self._name(site)
@@ -571,7 +589,8 @@ class Loop:
             if before is State.SUSPECT:
                 self._measure_again(site)
         elif switch.state is State.SUSPECT:
-            self._note(running, "redirect", site, "suspended", f"{name} is not heard of", {}, now)
+            reason = f"{name} is not heard of" + (f": {switch.silence}" if switch.silence is not None else "")
+            self._note(running, "redirect", site, "suspended", reason, {}, now)
         elif switch.state is State.ENDED:
             # What was given up here, or ran out while the two were cut off from each other, says nothing of the site.
             by_site = before not in (State.RETIRING, State.SUSPECT)

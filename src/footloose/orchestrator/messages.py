@@ -126,6 +126,12 @@ class MoveWanted(msgspec.Struct, frozen=True):
     site: NodeId | None
 
 
+class StoodStill(msgspec.Struct, frozen=True):
+    """Event: this site did nothing for ``seconds``: it was stopped, starved of the processor, or its clock leapt."""
+
+    seconds: float
+
+
 class SiteAvoided(msgspec.Struct, frozen=True):
     """Event: a person wants no copies at ``site`` any more, or (``avoid`` False) allows them again."""
 
@@ -147,6 +153,7 @@ Event = (
     | CopyEvent
     | MoveWanted
     | SiteAvoided
+    | StoodStill
 )
 
 

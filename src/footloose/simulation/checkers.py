@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from footloose.core.limits import (
+    CLOCK_SKEW_S,
     DHT_RECORDS,
     LEASES_PER_SITE,
+    MEMBERS_LIVE,
     PREFIXES_PER_SERVICE,
     SITES_PER_PREFIX,
 )
+from footloose.membership.states import MemberState
 from footloose.model.app import ServiceId
 from footloose.simulation.outcome import Violation
 from footloose.simulation.users import User
@@ -23,6 +26,10 @@ RECOVERY_S = 2.0
 """How soon after its process started a site must serve all it had agreed to run."""
 CALM_S = 30.0
 """How long after the last fault users may still have no answer."""
+ARRIVED_S = 30.0
+"""How long users who just came to another place may be on their way to the best site for them."""
+CHOSEN_INSTEAD = "other sites were chosen"
+"""Why a copy may end that serves users: its owner pays for so few that others do more good."""
 NEAR_ENOUGH_MS = 2.5
 """How much farther than the nearest site a user may stay: the hysteresis of placement, and what is not exact."""
 TASKS_MOST = 200
@@ -98,8 +105,9 @@ class Healthy(_Checker):
                 continue
             for service in sorted(before[1] - now):
                 users = [user for user in world.users if self._needs(world, user, site, service)]
-                if users and service in world.services.values():
-                    reason = f"{_ending(site, service)}; it served {', '.join(user.name for user in users)}"
+                ending = _ending(site, service)
+                if users and not (CHOSEN_INSTEAD in ending and world.copies_are_few(service)):
+                    reason = f"{ending}; it served {', '.join(user.name for user in users)}"
                     yield self._wrong(world, f"{service} at {site.name}", "it was stopped", reason)
 
     def _needs(self, world: World, user: User, site: SimSite, service: ServiceId) -> bool:
@@ -174,6 +182,8 @@ class Sound(_Checker):
                 yield self._wrong(world, site.name, "an error nobody caught", fault)
             if life.failed:
                 yield self._wrong(world, site.name, "it does not come up", life.failed)
+            if life.memory.loss is not None:
+                yield self._wrong(world, site.name, "what it had promised is lost", life.memory.loss)
             if life.site is not None:
                 for table, size, most in _tables(site):
                     if size > most:
@@ -199,7 +209,7 @@ class Idle(_Checker):
 
 
 class Converged(_Checker):
-    """When all faults are over, every node of the DHT knows the others."""
+    """When all faults are over, every node of the DHT knows the others whose clocks are not too far from its own."""
 
     name = "the DHT converges"
 
@@ -211,9 +221,32 @@ class Converged(_Checker):
         for site in up:
             assert site.life is not None and site.life.dht is not None  # noqa: S101  seen above
             known = {contact.host for contact in site.life.dht.contacts()}
-            missing = [other.name for other in up if other is not site and other.machine.address not in known]
+            missing = [
+                other.name
+                for other in up
+                if other is not site and other.machine.address not in known and _agree_on_time(site, other)
+            ]
             if missing:
                 yield self._wrong(world, site.name, f"does not know {', '.join(missing)}", f"knows {len(known)} others")
+
+
+class Agreed(_Checker):
+    """When all faults are over, all members hold each other for alive, if there are so few that each knows all."""
+
+    name = "members agree"
+
+    def finish(self, world: World) -> Iterator[Violation]:
+        """The view of each."""
+        up = [site for site in world.sites.values() if site.life is not None and site.life.site is not None]
+        if len(up) > MEMBERS_LIVE:
+            return
+        for site in up:
+            assert site.life is not None and site.life.site is not None  # noqa: S101  seen above
+            state_of = {member.node: member.state for member in site.life.site.members.seen().members}
+            for other in up:
+                state = state_of.get(other.machine.identity.node_id, "unknown")
+                if other is not site and state != MemberState.ALIVE.value and _agree_on_time(site, other):
+                    yield self._wrong(world, site.name, f"{other.name} is {state} to it", "both are up for long")
 
 
 class Settled(_Checker):
@@ -224,7 +257,7 @@ class Settled(_Checker):
     def finish(self, world: World) -> Iterator[Violation]:
         """Each user who still comes."""
         for user in world.users:
-            if not user.active:
+            if not user.active or world.engine.now - user.arrived_s < ARRIVED_S:
                 continue
             best_ms = world.nearest_ms(user)
             if user.served is None or world.engine.now - user.served.at_s > 3 * user.every_s + 1:
@@ -249,9 +282,16 @@ def all_checkers() -> tuple[Checker, ...]:
         Sound,
         Idle,
         Converged,
+        Agreed,
         Settled,
     )
     return tuple(make() for make in made)
+
+
+def _agree_on_time(one: SimSite, other: SimSite) -> bool:
+    """Whether each takes what the other says for neither old nor of the future."""
+    assert one.life is not None and other.life is not None  # noqa: S101  both are up
+    return abs(one.life.memory.clock.now() - other.life.memory.clock.now()) < CLOCK_SKEW_S - 1
 
 
 def _rtt(world: World, user: User, site: SimSite) -> float:

@@ -139,4 +139,9 @@ def is_ended_by(fault: Fault, later: Fault) -> bool:
 
 def lasts_until(fault: Fault) -> float:
     """When what it does by itself is over: ``at_s``, or later for what has a length of its own."""
-    return fault.at_s + fault.for_s if isinstance(fault, Pause | LossBurst) else fault.at_s
+    return after(fault.at_s, fault.for_s) if isinstance(fault, Pause | LossBurst) else fault.at_s
+
+
+def after(at_s: float, for_s: float) -> float:
+    """The sum, to the microsecond: 60.1 and 0.2 are 60.3."""
+    return round(at_s + for_s, 6)

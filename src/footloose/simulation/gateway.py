@@ -6,6 +6,7 @@ Where a user is sent is decided by the very :class:`footloose.gateway.front.Fron
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import msgspec
 
 from footloose.core.clock import Clock
 from footloose.core.digest import Digest
+from footloose.core.limits import WEBSOCKET_PING_S, WEBSOCKET_REPORT_S
+from footloose.gateway.counts import Counts, Seen
 from footloose.gateway.front import Call, Farewell, Front, User
 from footloose.gateway.http1 import Request
 from footloose.gateway.reporting import Reporter
 from footloose.gateway.responses import Response
 from footloose.gateway.routes import Authority
-from footloose.gateway.services import Services
+from footloose.gateway.services import Served, Services
 from footloose.model.app import GuestKind, Limits, ServiceId
 from footloose.model.guest import GuestAnswer
 from footloose.model.network import prefix_of
@@ -30,9 +33,20 @@ _TABLE_S = 0.001
 _ANSWER_BYTES = 2_000
 
 
-class UserRequest(msgspec.Struct, frozen=True):
-    """A user asks for ``path``. ``rtt_ms`` is what the kernel would measure on its connection."""
+class Kind(Enum):
+    """What a user wants."""
 
+    REQUEST = "request"
+    MESSAGE = "message"
+    """Say something on its WebSocket, which is opened with the first."""
+    CLOSE = "close"
+
+
+class UserRequest(msgspec.Struct, frozen=True):
+    """``user`` asks for ``path``. ``rtt_ms`` is what the kernel would measure on its connection."""
+
+    kind: Kind
+    user: str
     address: str
     path: str
     host: str
@@ -40,7 +54,7 @@ class UserRequest(msgspec.Struct, frozen=True):
 
 
 class UserAnswer(msgspec.Struct, frozen=True):
-    """What it gets: a status, for a redirect where to go, and which service answered."""
+    """What it gets: a status, which service answered, and where to go: for a redirect, or if it had better move."""
 
     status: int
     location: str = ""
@@ -74,6 +88,14 @@ class _Connection:
         return self._rtt_ms
 
 
+class _WebSocket(msgspec.Struct):
+    """One that is open."""
+
+    seen: Seen
+    connection: _Connection
+    heard_s: float
+
+
 class SimulatedGateway:
     """What :class:`footloose.node.workers.Workers` is to a real site: one worker, ``process``, for the ``node``.
 
@@ -99,6 +121,7 @@ class SimulatedGateway:
         self._front = Front(self._services, clock)
         self._reporter: Reporter | None = None
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._open: dict[str, _WebSocket] = {}
 
     # For the node
 
@@ -127,6 +150,21 @@ class SimulatedGateway:
 
     def _started(self) -> None:
         self._reporter = Reporter(0, self._clock, lambda: self._services.version, self._send)
+        self._keep_house()
+
+    def _keep_house(self) -> None:
+        """Close WebSockets that are silent, and report those that are open, as often as a worker does."""
+        assert self._reporter is not None  # noqa: S101  it was started
+        silent_since_s = self.process.time() - 2 * WEBSOCKET_PING_S
+        for user in [user for user, socket in self._open.items() if socket.heard_s < silent_since_s]:
+            self._close(user)
+        self._reporter.repeat_open()
+        self.process.call_later(WEBSOCKET_REPORT_S, self._keep_house)
+
+    def _close(self, user: str) -> None:
+        socket = self._open.pop(user, None)
+        if socket is not None and self._reporter is not None:
+            self._reporter.counts.closed(socket.seen, socket.connection)
 
     def _send(self, report: WorkerReport) -> None:
         self.process.call_later(_TABLE_S, self._node.enter, self._report, report)
@@ -150,17 +188,35 @@ class SimulatedGateway:
     def _answer(self, asked: UserRequest) -> UserAnswer:
         if self._reporter is None:
             return UserAnswer(503)
+        if asked.kind is Kind.CLOSE:
+            self._close(asked.user)
+            return UserAnswer(200)
         user = User(asked.address, prefix_of(asked.address), self._here)
-        request = Request("GET", asked.path, asked.path, "", asked.host, "1.1", {}, b"", keep_alive=True)
+        upgrade = asked.kind is Kind.MESSAGE
+        request = Request(
+            "GET", asked.path, asked.path, "", asked.host, "1.1", {}, b"", keep_alive=True, upgrade=upgrade
+        )
         admitted = self._front.admit(request, user)
         match admitted:
             case Call():
-                service = admitted.served.service
-                self._reporter.counts.request(service, user.prefix, user.address, _Connection(asked.rtt_ms))
-                return UserAnswer(200, service=service)
+                return self._served(asked, user, admitted.served, self._reporter.counts)
             case Farewell():
+                self._close(asked.user)
                 return UserAnswer(302, location=admitted.url)
+        self._close(asked.user)
         return UserAnswer(admitted.status, location=_location(admitted))
+
+    def _served(self, asked: UserRequest, user: User, served: Served, counts: Counts) -> UserAnswer:
+        socket = self._open.get(asked.user)
+        connection = socket.connection if socket is not None else _Connection(asked.rtt_ms)
+        seen = counts.request(served.service, user.prefix, user.address, connection)
+        if asked.kind is Kind.REQUEST:
+            return UserAnswer(200, service=served.service)
+        if socket is None:
+            counts.opened(seen, connection, user.address)
+        self._open[asked.user] = _WebSocket(seen, connection, self.process.time())
+        nearer = self._front.nearer(served, user, asked.host, "", "")
+        return UserAnswer(200, location=nearer or "", service=served.service)
 
 
 def _location(response: Response) -> str:

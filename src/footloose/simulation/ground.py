@@ -1,58 +1,63 @@
-"""Where simulated machines and users stand: places, the routers between them, and how long the way is."""
+"""The map of a run: places by name and number, each with a router, and how long the way is."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from functools import lru_cache
+from pathlib import Path
+
+from footloose.simulation.maps.hub import hub_map
+from footloose.simulation.maps.interface import Map, RoutedMap
+from footloose.simulation.maps.matrix import MatrixMap
+from footloose.simulation.maps.tree import TreeMap
+from footloose.simulation.scenario import Map as WantedMap
+from footloose.simulation.scenario import Rtts, TopoHub, Tree
+
+_BESIDE = 4
+"""Places beside another, where the map has no links."""
 
 
-class Ground(Protocol):
-    """Places by number, each with a router of its own."""
+class Ground:
+    """``names`` are those that scenarios call the places of ``base`` by."""
 
-    @property
-    def places(self) -> Sequence[str]:
-        """Their names."""
-        ...
+    def __init__(self, base: Map, names: Sequence[str]) -> None:
+        self._base = base
+        self.places = tuple(names)
 
     def rtt_ms(self, a: int, b: int) -> float:
         """The round trip between the routers of two places; 0 within one."""
-        ...
+        return self._base.rtt_ms(a, b)
 
     def path(self, a: int, b: int) -> Sequence[int]:
         """The places whose routers a packet passes from ``a`` to ``b``, both included."""
-        ...
+        if isinstance(self._base, RoutedMap):
+            return [stop.place for stop in self._base.route(a, b)]
+        return [a] if a == b else [a, b]
+
+    def beside(self, place: int) -> Sequence[int]:
+        """The nearest other places."""
+        others = (one for one in range(len(self.places)) if one != place)
+        return sorted(others, key=lambda one: (self.rtt_ms(place, one), one))[:_BESIDE]
 
 
-class TreeGround:
-    """Routers in a tree, ``depth`` levels below the root, each with ``branching`` below it, links of ``link_ms``.
+@lru_cache(maxsize=4)
+def ground_of(wanted: WantedMap) -> Ground:
+    """The map a scenario asks for. Raises :class:`LocalError` if it cannot be had."""
+    match wanted:
+        case Tree():
+            return _tree(wanted)
+        case Rtts():
+            path = Path(wanted.file)
+            base: Map = MatrixMap.read(path, unit="s" if path.name.startswith("seattle") else "ms")
+            return Ground(base, [str(number) for number in range(len(base.places))])
+        case TopoHub():
+            base = hub_map(wanted.name)
+            return Ground(base, [place.name for place in base.places])
 
-    The root is called ``root``; below it a place is named by the turns taken from there: ``0``, ``0.2``, ``0.2.1``.
-    """
 
-    def __init__(self, branching: int, depth: int, link_ms: float) -> None:
-        self.places: list[str] = ["root"]
-        self._above: list[int] = [-1]
-        self._depth: list[int] = [0]
-        self._link_ms = link_ms
-        level = [0]
-        for _ in range(depth):
-            level = [self._add(above, turn) for above in level for turn in range(branching)]
-
-    def _add(self, above: int, turn: int) -> int:
-        name = str(turn) if above == 0 else f"{self.places[above]}.{turn}"
-        self.places.append(name)
-        self._above.append(above)
-        self._depth.append(self._depth[above] + 1)
-        return len(self.places) - 1
-
-    def rtt_ms(self, a: int, b: int) -> float:
-        """The sum of the links on the way."""
-        return (len(self.path(a, b)) - 1) * self._link_ms
-
-    def path(self, a: int, b: int) -> Sequence[int]:
-        """Up to where the ways meet, and down."""
-        up, down = [a], [b]
-        while up[-1] != down[-1]:
-            if self._depth[up[-1]] >= self._depth[down[-1]]:
-                up.append(self._above[up[-1]])
-            else:
-                down.append(self._above[down[-1]])
-        return [*up, *reversed(down[:-1])]
+def _tree(wanted: Tree) -> Ground:
+    """The root is called ``root``, each other place by the turns taken from there: ``0``, ``0.2``, ``0.2.1``."""
+    tree = TreeMap(wanted.branching, [wanted.link_ms] * wanted.depth)
+    names = ["root"]
+    for number in range(1, len(tree.places)):
+        above, turn = tree.parent(number), (number - 1) % wanted.branching
+        names.append(f"{names[above]}.{turn}" if above else str(turn))
+    return Ground(tree, names)

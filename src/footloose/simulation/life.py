@@ -34,7 +34,7 @@ from footloose.simulation.peers import SimulatedApi, SimulatedPeers
 from footloose.simulation.process import ProcessLoop
 from footloose.topology.traceroute import Tracer
 
-API_PORT, DHT_PORT, GATEWAY_PORT = 7443, 7444, 80
+API_PORT, DHT_PORT, MEMBERSHIP_PORT, GATEWAY_PORT = 7443, 7444, 7445, 80
 _COMPILE_S = 0.05
 _LOAD_S = 0.002
 _SILENT_TRACE_S = 0.5
@@ -62,6 +62,7 @@ class Life:
         self.stood_still_s = 0.0
         self.node = ProcessLoop.begin(engine, f"{machine.name} node", internet)
         self.worker = ProcessLoop.begin(engine, f"{machine.name} worker", internet)
+        machine.disk.stalls = self._stall
         self.memory = machine.remembers(decided)
         self.site: Site | None = None
         """None until the node has read its disk."""
@@ -88,11 +89,21 @@ class Life:
         self.node.kill()
         self.worker.kill()
 
+    def dispose(self) -> None:
+        """When the whole run is over."""
+        self.node.dispose()
+        self.worker.dispose()
+
     def pause(self, for_s: float) -> None:
         """Have all its processes stand still."""
         self.stood_still_s += for_s
         self.node.pause(for_s)
         self.worker.pause(for_s)
+
+    def _stall(self, for_s: float) -> None:
+        """Its node waits for the disk; its worker goes on."""
+        self.stood_still_s += for_s
+        self.node.pause(for_s)
 
     async def _come_up(self) -> None:
         """As :meth:`footloose.node.node.Node._start`, in the same order."""
@@ -112,6 +123,7 @@ class Life:
             compiler=_Compiler(machine.artifacts),
             workers=gateway,
             probe=self._probe,
+            rng=self._random,
         )
         site = self.site = Site(config, around)
         await dht.start(Endpoint(machine.address, config.dht_port), config.bootstrap)
@@ -120,6 +132,8 @@ class Life:
         self._listen(site, gateway)
         self.up = True
         site.start()
+        seeds = [Endpoint(known.host, MEMBERSHIP_PORT) for known in config.bootstrap]
+        await site.members.start(Endpoint(machine.address, config.membership_port), seeds)
         self._tasks = Tasks()
         announcer = Announcer(tracer, dht, site.user_routes)
         work = again_and_again(announcer.announce, "announcing this site", AFTER_FAILURE_S)

@@ -11,12 +11,10 @@ from footloose.model.decision import Decision
 from footloose.simulation.artifacts import Artifacts
 from footloose.simulation.clock import MachineClock
 from footloose.simulation.disk import Disk
-from footloose.state.apps import AppStore
 from footloose.state.database import Database
 from footloose.state.decisions import DecisionLog
 from footloose.state.guest_logs import GuestLogs
-from footloose.state.leases import LeaseStore
-from footloose.state.orders import OrderStore
+from footloose.state.intent import Intent
 from footloose.state.sites import SiteBook
 
 
@@ -52,9 +50,11 @@ class Memory:
         machine.artifacts.use(self.clock)
         self.artifacts = machine.artifacts
         self.compiled = Path("compiled")
-        self.apps = AppStore(machine.notes)
-        self.leases = LeaseStore(machine.notes)
-        self.orders = OrderStore(machine.notes)
+        intent = Intent(machine.disk)
+        self.loss = intent.loss
+        self.apps = intent.apps
+        self.leases = intent.leases
+        self.orders = intent.orders
         self.decisions = _Decisions(machine.notes, decided)
         self.guest_logs = GuestLogs(machine.notes)
         self.sites = SiteBook(machine.notes)

@@ -8,6 +8,7 @@ import asyncio
 import contextvars
 import socket
 from asyncio import events
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Protocol, TypeVar, TypeVarTuple
 
@@ -77,6 +78,8 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         self.killed = False
         self.faults: list[str] = []
         self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._last: deque[asyncio.Handle] | None = None
+        """What is still to be run while it is disposed of."""
 
     @classmethod
     def begin(cls, engine: Engine, name: str, network: Sockets | None = None) -> "ProcessLoop":
@@ -105,6 +108,23 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     def enter(self, callback: Callable[[*Ts], object], *arguments: *Ts) -> None:
         """Call ``callback`` inside this process now, or when it is no longer paused."""
         self.call_soon(callback, *arguments)
+
+    def dispose(self) -> None:
+        """When all is over: kill it, and let its coroutines come to their end with nobody to notice.
+
+        Left to the garbage collector they would do so at some time, in some order, and complain.
+        """
+        self.killed = True
+        self._last = deque()
+        events._set_running_loop(self)
+        try:
+            for task in list(self._tasks):
+                task.cancel()
+            while self._last:
+                self._last.popleft()._run()
+        finally:
+            events._set_running_loop(None)
+            self._last = None
 
     @property
     def unfinished(self) -> list[str]:
@@ -136,6 +156,8 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         handle = asyncio.Handle(callback, args, self, context)
         if not self.killed:
             self._engine.after(0.0, self._fire, handle)
+        elif self._last is not None:
+            self._last.append(handle)
         return handle
 
     call_soon_threadsafe = call_soon

@@ -1,11 +1,12 @@
 """Plays one scenario from one seed, under watch."""
 
-from footloose.core.errors import LocalError
 from footloose.simulation.checkers import all_checkers
 from footloose.simulation.faults import Fault
-from footloose.simulation.ground import Ground, TreeGround
+from footloose.simulation.ground import ground_of
+from footloose.simulation.logs import told_to
 from footloose.simulation.outcome import Outcome, Violation
-from footloose.simulation.scenario import Map, Scenario, Tree
+from footloose.simulation.recording import Record
+from footloose.simulation.scenario import Scenario
 from footloose.simulation.world import World
 
 LOOK_EVERY_S = 1.0
@@ -16,13 +17,17 @@ USERS_S = 5.0
 """When users come."""
 
 
-def run(scenario: Scenario, seed: int, schedule: tuple[Fault, ...]) -> Outcome:
-    """Play ``scenario`` under the faults of ``schedule``. Raises :class:`LocalError` if its map cannot be had."""
-    world = World(scenario, seed, ground_of(scenario.map))
-    try:
-        return _played(world, seed, schedule)
-    finally:
-        world.close()
+def run(scenario: Scenario, seed: int, schedule: tuple[Fault, ...], *, record: Record | None = None) -> Outcome:
+    """Play ``scenario`` under the faults of ``schedule``; ``record`` is told what sites show and decide.
+
+    Raises :class:`LocalError` if its map cannot be had, or has no such place.
+    """
+    world = World(scenario, seed, ground_of(scenario.map), record)
+    with told_to(world.logged):
+        try:
+            return _played(world, seed, schedule)
+        finally:
+            world.close()
 
 
 def _played(world: World, seed: int, schedule: tuple[Fault, ...]) -> Outcome:
@@ -38,6 +43,7 @@ def _played(world: World, seed: int, schedule: tuple[Fault, ...]) -> Outcome:
     violations: list[Violation] = []
     while engine.now < scenario.duration_s and not violations:
         world.run(min(scenario.duration_s, engine.now + LOOK_EVERY_S))
+        world.show()
         violations += [wrong for checker in checkers for wrong in checker.look(world)]
     if not violations:
         violations += [wrong for checker in checkers for wrong in checker.finish(world)]
@@ -48,13 +54,11 @@ def _played(world: World, seed: int, schedule: tuple[Fault, ...]) -> Outcome:
         violations=tuple(violations),
         happenings=tuple(world.happenings),
         simulated_s=engine.now,
-        figures={"user requests": sum(user.requests for user in world.users)},
+        figures={
+            "users": len(world.users),
+            "user requests": sum(user.requests for user in world.users),
+            "user errors": sum(user.errors for user in world.users),
+            "messages": world.network.sent,
+            "messages lost": world.network.lost,
+        },
     )
-
-
-def ground_of(wanted: Map) -> Ground:
-    """The map a scenario asks for."""
-    match wanted:
-        case Tree():
-            return TreeGround(wanted.branching, wanted.depth, wanted.link_ms)
-    raise LocalError("no such map", where=repr(wanted))

@@ -10,6 +10,9 @@ import msgspec
 from footloose.simulation.faults import Fault
 from footloose.simulation.network import Conditions
 
+SETTLE_S = 180.0
+CALM_S = 30.0
+
 
 class Tree(msgspec.Struct, frozen=True, tag="tree"):
     """Routers in a tree: ``depth`` levels below the root, each router with ``branching`` below it.
@@ -169,8 +172,8 @@ class Scenario(msgspec.Struct, frozen=True):
     apps: tuple[AppSpec, ...]
     users: tuple[Users, ...] = ()
     map: Map = Tree()
-    settle_s: float = 180.0
-    calm_s: float = 30.0
+    settle_s: float = SETTLE_S
+    calm_s: float = CALM_S
     clocks: Clocks = Clocks()
     membership: Membership = Membership.WAN
     network: Conditions = Conditions()
@@ -180,7 +183,7 @@ class Scenario(msgspec.Struct, frozen=True):
     @property
     def faults_end_s(self) -> float:
         """When the last fault is over."""
-        return self.duration_s - self.settle_s
+        return round(self.duration_s - self.settle_s, 6)
 
     @property
     def site_names(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from random import Random
 import msgspec
 
 from footloose.core.digest import digest_of
+from footloose.core.errors import LocalError
 from footloose.core.limits import LEASES_PER_SITE
 from footloose.model.app import App, Budget, GuestKind, Service, ServiceId, Slo, Where
 from footloose.model.decision import Decision
@@ -38,10 +39,12 @@ from footloose.simulation.faults import (
 )
 from footloose.simulation.ground import Ground
 from footloose.simulation.internet import Internet
-from footloose.simulation.life import API_PORT, DHT_PORT, GATEWAY_PORT, Life
+from footloose.simulation.life import API_PORT, DHT_PORT, GATEWAY_PORT, MEMBERSHIP_PORT, Life
 from footloose.simulation.machine import Machine
+from footloose.simulation.motion import Steps, steps
 from footloose.simulation.network import Network
 from footloose.simulation.outcome import Happening
+from footloose.simulation.recording import Record
 from footloose.simulation.scenario import AppSpec, Scenario, SiteSpec, Users
 from footloose.simulation.users import Trouble, User
 
@@ -80,8 +83,9 @@ class SimSite:
 class World:
     """Built from a scenario and a seed; :meth:`apply` faults, :meth:`run` on."""
 
-    def __init__(self, scenario: Scenario, seed: int, ground: Ground) -> None:
+    def __init__(self, scenario: Scenario, seed: int, ground: Ground, record: Record | None = None) -> None:
         self.scenario = scenario
+        self._record = record
         self.engine = Engine(seed)
         self.ground = ground
         self.happenings: deque[Happening] = deque(maxlen=HAPPENINGS_KEPT)
@@ -97,6 +101,8 @@ class World:
         self.sites: dict[str, SimSite] = {}
         self._of_address: dict[str, SimSite] = {}
         self.users: list[User] = []
+        self._lives: list[Life] = []
+        """All there ever were: nothing of a process that was killed may be finalised in the middle of a run."""
         self.services: dict[str, ServiceId] = {}
         self._spots = Random(seed)  # noqa: S311  a simulation must be replayable
         for spec in scenario.sites:
@@ -113,7 +119,7 @@ class World:
         drift = draw.uniform(-clocks.drift, clocks.drift)
         clock = MachineClock(self.engine, offset_s=offset_s, drift=drift)
         self._stand(address, place, SITE_LINK_MS)
-        machine = Machine(spec.name, self.internet.add(address), place, address, clock, Random(draw.random()))  # noqa: S311
+        machine = Machine(spec.name, self._hosts[address], place, address, clock, Random(draw.random()))  # noqa: S311
         first = next(iter(self.sites.values()), None)
         bootstrap = (Endpoint(first.machine.address, DHT_PORT),) if first is not None else ()
         config = NodeConfig(
@@ -123,6 +129,8 @@ class World:
             gateway_port=GATEWAY_PORT,
             api_port=API_PORT,
             dht_port=DHT_PORT,
+            membership_port=MEMBERSHIP_PORT,
+            membership=self.scenario.membership.value,
             region=spec.region,
             price_per_hour=spec.price_per_hour,
             bootstrap=bootstrap,
@@ -132,15 +140,20 @@ class World:
         self.start(site)
 
     def _place(self, at: str) -> int:
-        """A place by name; drawn, from those at the edge mostly, if that is empty."""
-        if at in self.ground.places:
-            return list(self.ground.places).index(at)
+        """A place by its name or that of a site there; drawn if that is empty.
+
+        Raises :class:`LocalError` if there is none such.
+        """
+        if not at:
+            return self._spots.randrange(len(self.ground.places))
         if at in self.sites:
             return self.sites[at].machine.place
-        return self._spots.randrange(len(self.ground.places))
+        if at not in self.ground.places:
+            raise LocalError(f"the map has no place called {at!r}", where=self.scenario.name, fix="name another")
+        return self.ground.places.index(at)
 
     def _stand(self, address: str, place: int, link_ms: float) -> None:
-        self._hosts[address] = len(self._places)
+        self._hosts[address] = self.internet.add(address)
         self._places.append(place)
         self._links_ms.append(link_ms)
 
@@ -173,29 +186,58 @@ class World:
 
     def add_users(self, group: Users) -> None:
         """Users come, each a little after the other."""
-        app = next(app for app in self.scenario.apps if app.name == group.app)
         for _ in range(group.count):
-            self._add_user(group, app, self._place(group.at))
+            self._add_user(group, self._place(group.at))
+        if group.crowd is not None:
+            self.engine.at(group.crowd.at_s, self._crowd, group)
 
-    def _add_user(self, group: Users, app: AppSpec, place: int) -> User:
-        number = len(self.users)
-        address = f"100.{64 + place // 250}.{place % 250}.{number % 250 + 1}"
-        self._stand(address, place, USER_LINK_MS)
+    def _crowd(self, group: Users) -> None:
+        crowd = group.crowd
+        assert crowd is not None  # noqa: S101  it is why this was planned
+        place = self._place(crowd.at)
+        self.note("", "crowd", f"{crowd.count} users come to {self.ground.places[place]} for {crowd.for_s:g} s")
+        for _ in range(crowd.count):
+            self.engine.after(crowd.for_s, self._add_user(group, place).end)
+
+    def _add_user(self, group: Users, place: int) -> User:
+        app = next(app for app in self.scenario.apps if app.name == group.app)
         user = User(
-            f"user-{number}",
-            place,
-            address,
+            f"user-{len(self.users)}",
             self.services[app.name],
             self.sites[app.home].machine.address,
             group.every_s,
             self.engine,
             self.internet,
-            lambda _, site: self.rtt_ms(address, site),
+            self.rtt_ms,
             self._user_troubled,
+            websocket=group.websocket,
         )
+        self._move(user, len(self.users), place)
+        motion = steps(group.motion, len(self.users), place, self.ground, self._spots)
+        self._go_on((user, len(self.users), motion))
         self.users.append(user)
         user.begin(self._spots.random() * group.every_s)
         return user
+
+    def _move(self, user: User, which: int, place: int) -> None:
+        address = f"100.{64 + place // 250}.{place % 250}.{which % 250 + 1}"
+        if address not in self._hosts:
+            self._stand(address, place, USER_LINK_MS)
+        user.stand(place, address, self._hosts[address])
+
+    def _go_on(self, walking: tuple[User, int, Steps]) -> None:
+        """Plan the next step of a user."""
+        user, which, motion = walking
+        step = next(motion, None)
+        if step is not None:
+            stays_s, place = step
+            self.engine.after(stays_s, self._arrive, (user, which, place, motion))
+
+    def _arrive(self, arrival: tuple[User, int, int, Steps]) -> None:
+        user, which, place, motion = arrival
+        if user.active:
+            self._move(user, which, place)
+            self._go_on((user, which, motion))
 
     # Running
 
@@ -216,6 +258,7 @@ class World:
             lambda table: self._table(site, table),
             lambda decision: self.decided(site.name, decision),
         )
+        self._lives.append(site.life)
         self.note(site.name, "start", f"serves again what it had agreed to: {len(site.assignments)} services")
 
     def apply(self, fault: Fault) -> None:
@@ -288,6 +331,11 @@ class World:
         allowed = not app.regions or site.config.region in app.regions
         return site.life is not None and cheap and allowed and app.follow_users and site.config.max_leases > 0
 
+    def copies_are_few(self, service: ServiceId) -> bool:
+        """Whether the owner of a service pays for fewer copies than there are sites to have one."""
+        copies = next(app.copies for app in self.scenario.apps if self.services.get(app.name) == service)
+        return copies < len(self.sites) - 1
+
     def slo_ms(self, service: ServiceId) -> float | None:
         """What the owner of a service wants its users to have."""
         return next(app.slo_ms for app in self.scenario.apps if self.services.get(app.name) == service)
@@ -329,6 +377,10 @@ class World:
         self._digest.update(f"{self.engine.now:.6f} {site} {kind} {text}\n".encode())
         self.happenings.append(Happening(self.engine.now, site, kind, text))
 
+    def logged(self, process: str, text: str) -> None:
+        """A process logged something: that is told, but texts of errors may differ from machine to machine."""
+        self.happenings.append(Happening(self.engine.now, process.partition(" ")[0], "log", text))
+
     def digest(self) -> str:
         """Of all that happened so far."""
         counted = f"{self.engine.events} {self.network.sent} {self.network.sent_bytes} {self.network.lost}"
@@ -339,6 +391,16 @@ class World:
         """A site decided something."""
         text = f"{decision.service} {decision.subject}: {decision.outcome} — {decision.reason}"
         self.note(site, decision.step, text)
+        if self._record is not None:
+            self._record(self.engine.now, site, decision)
+
+    def show(self) -> None:
+        """Have all sites that are up show themselves, if somebody records it."""
+        if self._record is None:
+            return
+        for site in self.sites.values():
+            if site.life is not None and site.life.up and site.life.site is not None:
+                self._record(self.engine.now, site.name, site.life.site.view())
 
     def site_at(self, address: str) -> SimSite | None:
         """The site with an address."""
@@ -365,9 +427,9 @@ class World:
 
     def close(self) -> None:
         """Throw everything away."""
+        for life in self._lives:
+            life.dispose()
         for site in self.sites.values():
-            if site.life is not None:
-                site.life.kill()
             site.machine.close()
 
 

@@ -141,3 +141,12 @@ def test_a_member_later_found_on_the_path_counts_as_such() -> None:
     sighted(scene, NEAR_AT, 4.0)
     assert any("found by dht at router" in one for one in reasons(scene.seen))
     assert not any(isinstance(effect, Identify) for effect in from_members)
+
+
+def test_a_member_later_found_in_the_dns_counts_as_found_there_and_is_told_once() -> None:
+    scene = Scene(an_app())
+    scene.users()
+    for source in (Source.MEMBERS, Source.DNS, Source.MEMBERS, Source.DNS):
+        scene.tell(SiteSighted(PREFIX, Sighting(NEAR_AT.api, source, NEAR.node_id)))
+    assert [one for one in reasons(scene.seen) if one.startswith("found by")] == ["found by members", "found by dns"]
+    assert scene.loop.located[PREFIX].sightings[NEAR.node_id].source is Source.DNS

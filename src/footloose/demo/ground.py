@@ -64,7 +64,8 @@ class Box:
         """Those that may join the DHT do so through the home; nobody is told of anybody else."""
         (home,) = self.net.topology.with_role(Role.HOME)
         join = f"{self.place(home.name).address}:{DHT_PORT}" if joins and name != home.name else None
-        return SiteOptions(self.net.topology.host(name).region, join, resolver)
+        apart = () if joins else ("--membership", "off")  # members would tell others of it
+        return SiteOptions(self.net.topology.host(name).region, join, resolver, extra=apart)
 
     def user(self, name: str, url: str) -> Sequence[str]:
         """The command that runs a user on a host, who starts at ``url``."""

@@ -371,7 +371,7 @@ class Loop:
     def _nominate(self, place: Located, node: NodeId, sighting: Sighting, now: float) -> None:
         known = place.sightings.get(node)
         news = place.sight(node, sighting)
-        if news and (known is None or known.router is None):
+        if news and (known is None or known.source is not sighting.source):
             reason = f"found by {sighting.source.value}" + (f" at router {sighting.router}" if sighting.router else "")
             inputs = {"site": node, "found_by": sighting.source.value, "rtt_to_router_ms": sighting.rtt_ms}
             self._note_all(place.prefix, "discover", self._name(node), reason, inputs, now)

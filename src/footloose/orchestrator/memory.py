@@ -21,7 +21,7 @@ from footloose.migration.switch import State, Switch
 from footloose.model.app import Service, ServiceId
 from footloose.model.network import Observation, Prefix, Route
 from footloose.model.routing import Redirect
-from footloose.model.site import Endpoint, Sighting
+from footloose.model.site import Endpoint, Sighting, Source
 from footloose.orchestrator.messages import Parent
 from footloose.placement.interface import Placement
 
@@ -134,11 +134,15 @@ class Located:
         return self._settled
 
     def sight(self, node: NodeId, sighting: Sighting) -> bool:
-        """Take in that a site was sighted; whether that was news. A full table makes room only by a silent site."""
+        """Take in that a site was sighted; whether that was news. A full table makes room only by a silent site.
+
+        To be found on the way says more than to be a member that may be near.
+        """
         known = self.sightings.get(node)
         if known is None and len(self.sightings) >= SITES_PER_PREFIX and not self._drop_silent():
             return False
-        if known is not None and (sighting.rtt_ms is None or sighting == known):
+        nominated = known is not None and known.source is Source.MEMBERS is not sighting.source
+        if known is not None and not nominated and (sighting.rtt_ms is None or sighting == known):
             return False
         self.sightings[node] = sighting
         return True

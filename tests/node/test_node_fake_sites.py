@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 import pytest
 from node_fakes import FakeSite, FakeSites
-from node_sites import USER, Site, Town, answering, eventually, get, known_to
+from node_sites import USER, Site, Town, answering, eventually, follow, get, known_to
 
 from footloose.core.codec import encode, sign
 from footloose.core.digest import digest_of
@@ -71,10 +71,10 @@ class Stage:
         self._spare = iter(self.honest.values())
         self._apps = 0
 
-    def deployed(self, user: str = USER) -> ServiceId:
+    def deployed(self, user: str = USER, **changes: object) -> ServiceId:
         """A new app, with a user."""
         self._apps += 1
-        service = self.home.deploy(answering("hello"), name=f"app{self._apps}")
+        service = self.home.deploy(answering("hello"), name=f"app{self._apps}", **changes)
         assert get(self.home.url(service), source=user).status == 200
         return service
 
@@ -108,7 +108,7 @@ def redirected(home: Site, service: ServiceId) -> Callable[[], bool]:
 
 
 def test_sites_whose_records_are_not_genuine_are_named_with_the_reason_and_not_used(stage: Stage) -> None:
-    service = stage.deployed(NEWCOMER)
+    service = stage.deployed(NEWCOMER, follow_users=True)
 
     def told_of(what: str) -> list[str]:
         at = str(stage.liars[what].api)
@@ -118,7 +118,7 @@ def test_sites_whose_records_are_not_genuine_are_named_with_the_reason_and_not_u
     for what, (_, why) in RECORDS.items():
         assert why in eventually(lambda what=what: told_of(what))[0]  # type: ignore[misc]
     assert not {site.name for site in stage.home.view().sites} & set(RECORDS)
-    assert get(stage.home.url(service)).status == 200
+    assert follow(stage.home.url(service)).body == "hello"
 
 
 LEASES: dict[str, tuple[Callable[[Lease], dict[str, object]], str]] = {

@@ -32,7 +32,8 @@ PORT = 7946
 class Member:
     """One machine at its address, and what it has told so far.
 
-    A paused member neither receives nor wakes; what came for it waits, and is given to it when it goes on.
+    A paused member neither receives nor wakes; what came for it waits, and is given to it when it goes on. A starved
+    one wakes, but what it sends and what is sent to it waits.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class Member:
         "running",
         "sent",
         "sent_bytes",
+        "starved_until",
         "wakeup",
     )
 
@@ -65,6 +67,7 @@ class Member:
         self.departed = False
         self.running = True
         self.paused_until = 0.0
+        self.starved_until = 0.0
         self.late = False
         """Its time to wake came while it was paused."""
         self.sent = self.received = self.sent_bytes = 0
@@ -199,6 +202,10 @@ class Members:
         """It does nothing for a while."""
         site.paused_until = self.now + for_s
 
+    def starve(self, site: Member, for_s: float) -> None:
+        """Its messages come and go only when this is over; its timers run (the anomaly of Lifeguard §V.D)."""
+        site.starved_until = self.now + for_s
+
     # Looking at it
 
     def running(self) -> list[Member]:
@@ -223,9 +230,10 @@ class Members:
         return LEAST_DELAY_S + (MOST_DELAY_S - LEAST_DELAY_S) * self.rng.random()
 
     def _deliver(self, site: Member, event: Received) -> None:
-        if site.paused_until > self.engine.now:
+        held_until = max(site.paused_until, site.starved_until)
+        if held_until > self.engine.now:
             # In the order it came, as a socket's buffer would give it.
-            self.engine.at(site.paused_until, self._deliver_late, (site, event))
+            self.engine.at(held_until, self._deliver_late, (site, event))
             return
         site.received += 1
         self._carry_out(site, site.machine.receive(event, self.engine.now))
@@ -247,7 +255,10 @@ class Members:
     def _carry_out(self, site: Member, effects: Iterable[Effect]) -> None:
         for effect in effects:
             if type(effect) is Send:
-                self._send(site, effect)
+                if site.starved_until > self.engine.now:
+                    self.engine.at(site.starved_until, self._send_late, (site, effect))
+                else:
+                    self._send(site, effect)
             elif isinstance(effect, Changed):
                 site.changes.append((self.engine.now, effect))
             elif isinstance(effect, Conflict):
@@ -258,6 +269,11 @@ class Members:
                 site.departed = True
         if not site.late:
             site.wakeup.set(site.machine.next_deadline())
+
+    def _send_late(self, waiting: tuple[Member, Send]) -> None:
+        site, effect = waiting
+        if site.running:
+            self._send(site, effect)
 
     def _send(self, site: Member, effect: Send) -> None:
         site.sent += 1

@@ -7,6 +7,7 @@ import msgspec
 from rich.console import Console
 
 from footloose.bench.switch import Bench, Result
+from footloose.cli.bench_simulated import convergence, membership, simulator
 from footloose.cli.options import has_json
 from footloose.cli.output import plain_table, print_json
 from footloose.core.errors import LocalError
@@ -16,6 +17,10 @@ from footloose.testbed import available
 @click.group()
 def bench() -> None:
     """Measure, beside what others published or what physics allows."""
+
+
+for command in (simulator, membership, convergence):
+    bench.add_command(command)
 
 
 @bench.command()

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from footloose.core.identity import Identity
 from footloose.discovery.dht.keys import public_bytes
+from footloose.discovery.dht.notary import IdentityNotary
 from footloose.discovery.dht.records import Announcement, Nearness, Record, sign_record
 from footloose.model.network import RouterId
 from footloose.model.site import Endpoint
@@ -17,10 +18,14 @@ def identity(number: int) -> Identity:
     return Identity.from_seed(number.to_bytes(32, "big"))
 
 
+def notary(number: int) -> IdentityNotary:
+    return IdentityNotary(identity(number))
+
+
 def record(
     number: int = 1, router: RouterId = ROUTER, *, rtt_ms: float = 1.0, at: float = NOW, host: str = "192.0.2.1"
 ) -> Record:
-    return sign_record(identity(number), Endpoint(host, 443), Nearness(router, rtt_ms, 3), at)
+    return sign_record(notary(number), Endpoint(host, 443), Nearness(router, rtt_ms, 3), at)
 
 
 def signed_anyhow(number: int, **changes: object) -> bytes:

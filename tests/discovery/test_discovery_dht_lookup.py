@@ -96,6 +96,21 @@ def test_it_does_not_end_while_most_are_late() -> None:
     assert search.done
 
 
+def test_a_round_trip_is_counted_where_one_request_had_to_wait_for_another() -> None:
+    search = lookup(8, 10, 12)
+    assert asked(search) == [8, 10]
+    search.answered(Key(8), TOKEN, [contact(2)])
+    assert asked(search) == [2], "because of an answer"
+    search.late(Key(10))
+    assert asked(search) == [12], "because of the lateness of one asked at once"
+    search.answered(Key(2), TOKEN, [contact(1)])
+    assert asked(search) == [1]
+    assert [search.round_trips_to(Key(key)) for key in (8, 10, 2, 12, 1)] == [1, 1, 2, 2, 3]
+    assert search.round_trips == 2, "of those that have answered"
+    search.answered(Key(1), TOKEN, [])
+    assert search.round_trips == 3
+
+
 def test_without_contacts_it_is_done_at_once() -> None:
     search = lookup()
     assert search.done

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from dht_records import NOW, ROUTER, identity, record, signed_anyhow
+from dht_records import NOW, ROUTER, identity, notary, record, signed_anyhow
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,14 +53,14 @@ RPCS = itertools.count(1)
 
 
 def machine(number: int = ME, **options: StoreQuota) -> Dht:
-    return Dht(identity(number), API, random.Random(1), NOW, **options)
+    return Dht(notary(number), API, random.Random(1), NOW, **options)
 
 
 class Peer:
     """A node played by the test, at an address."""
 
     def __init__(self, number: int, target: Dht, host: str = "10.0.0.2", port: int = 4000) -> None:
-        self.framing = Framing(identity(number))
+        self.framing = Framing(notary(number))
         self.target = target
         self.address = Endpoint(host, port)
 
@@ -278,11 +278,11 @@ def test_what_the_node_keeps_itself_is_found_at_once_while_others_are_still_aske
     mine, theirs = record(2), record(3)
     peer.store(mine.raw)
     effects = node.receive(LookUp(1, ROUTER), NOW)
-    assert effects[0] == Found(1, mine)
+    assert effects[0] == Found(1, mine, 0)
     (request,) = peer.read(effects)
     assert isinstance(request.body, FindValue)
     effects = peer.reply(request, Nearest(bytes(8), (mine.raw, theirs.raw)))
-    assert effects == [Found(1, theirs), LookupDone(1, 1, 1)]
+    assert effects == [Found(1, theirs, 1), LookupDone(1, 1, 1, 1)]
 
 
 def test_forged_stale_and_misplaced_records_in_an_answer_are_refused() -> None:
@@ -294,7 +294,7 @@ def test_forged_stale_and_misplaced_records_in_an_answer_are_refused() -> None:
     stale = record(4, at=NOW - 700).raw
     elsewhere = record(5, RouterId("10.9.9.0/29")).raw
     effects = peer.reply(request, Nearest(bytes(8), (forged, stale, elsewhere, record(6).raw)))
-    assert effects == [Found(1, record(6)), LookupDone(1, 1, 1)]
+    assert effects == [Found(1, record(6), 1), LookupDone(1, 1, 1, 1)]
     assert node.dropped == {Drop.BAD_RECORD: 3}
 
 
@@ -313,7 +313,7 @@ def test_a_newer_word_of_a_site_is_passed_on_and_an_older_is_not() -> None:
 
 
 def test_a_look_up_with_nobody_to_ask_ends_at_once() -> None:
-    assert machine().receive(LookUp(1, ROUTER), NOW) == [LookupDone(1, 0, 0)]
+    assert machine().receive(LookUp(1, ROUTER), NOW) == [LookupDone(1, 0, 0, 0)]
 
 
 def test_a_look_up_ends_though_nobody_answers() -> None:
@@ -325,7 +325,7 @@ def test_a_look_up_ends_though_nobody_answers() -> None:
         now = node.next_deadline()
         assert now < NOW + 10
         effects = [effect for effect in node.wake(now) if isinstance(effect, LookupDone)]
-    assert effects == [LookupDone(1, 1, 0)]
+    assert effects == [LookupDone(1, 1, 0, 0)]
 
 
 def test_too_many_look_ups_at_a_time_are_our_own_mistake() -> None:

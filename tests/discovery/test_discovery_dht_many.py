@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from dht_network import Network, Node
+from dht_network import Network
 
 from footloose.core.limits import DATAGRAM_BYTES, DHT_BUCKET, RECORD_LIFETIME_S
 from footloose.discovery.dht.events import Withdraw
@@ -11,6 +11,7 @@ from footloose.discovery.dht.keys import key_of
 from footloose.discovery.dht.wire import Drop
 from footloose.model.network import RouterId
 from footloose.model.site import Endpoint
+from footloose.simulation.dht import SwarmNode
 
 ROUTER = "10.1.0.0/29"
 
@@ -19,8 +20,8 @@ def router(number: int) -> str:
     return f"10.{number}.0.0/29"
 
 
-def holders(network: Network, about: str) -> list[Node]:
-    return [node for node in network.nodes.values() if node.machine.storage.get(key_of(about), network.now)]
+def holders(network: Network, about: str) -> list[SwarmNode]:
+    return [node for node in network.nodes if node.machine.storage.get(key_of(about), network.now)]
 
 
 def test_every_router_announced_is_found_from_everywhere() -> None:
@@ -32,9 +33,9 @@ def test_every_router_announced_is_found_from_everywhere() -> None:
     network.run(10)
     pairs = [(node, router((index + step) % 50)) for index, node in enumerate(nodes) for step in (0, 1, 23)]
     results = network.look_up_all(pairs)
-    missed = [(node.address, about) for node, about, number in results if not node.sites(number)]
+    missed = [inquiry.router for inquiry in results if not inquiry.sites()]
     assert missed == []
-    assert network.largest <= DATAGRAM_BYTES
+    assert network.largest_bytes <= DATAGRAM_BYTES
     assert all(not node.machine.dropped for node in nodes)
     assert all(node.joined for node in nodes)
 
@@ -48,7 +49,7 @@ def test_with_a_twentieth_of_all_datagrams_lost_nearly_all_look_ups_succeed() ->
     network.run(15)
     pairs = [(node, router((index + step) % 20)) for index, node in enumerate(nodes) for step in (1, 5)]
     results = network.look_up_all(pairs)
-    found = sum(bool(node.sites(number)) for node, _, number in results)
+    found = sum(bool(inquiry.sites()) for inquiry in results)
     assert found >= 0.99 * len(results)
 
 
@@ -61,11 +62,15 @@ def test_a_look_up_takes_a_few_round_trips_and_its_first_find_one() -> None:
     network.run(5)
     first, whole = [], []
     for index, node in enumerate(nodes[8:28]):
-        start = network.now
-        number = network.look_up(node, router(index % 8))
+        inquiry = network.look_up(node, router(index % 8))
         network.run(0.6)
-        first.append((node.first_found_at[number] - start) / 0.1)
-        whole.append((node.finished_at[number] - start) / 0.1)
+        assert inquiry.done is not None
+        first.append(inquiry.found[0].round_trips)
+        whole.append(inquiry.done.round_trips)
+        assert (inquiry.first_found_at, inquiry.ended_at) == (
+            pytest.approx(inquiry.started_at + 0.1 * first[-1]),
+            pytest.approx(inquiry.started_at + 0.1 * whole[-1]),
+        )
     assert sorted(first)[len(first) * 9 // 10] < 2.5
     assert sorted(whole)[len(whole) * 9 // 10] < 4.5
 
@@ -77,8 +82,8 @@ def test_sites_near_one_router_are_all_found_nearest_first_as_far_as_they_fit() 
     for number, node in enumerate(nodes[:4]):
         network.announce(node, ROUTER, rtt_ms=10.0 - number)
     network.run(10)
-    for node, _, number in network.look_up_all((node, ROUTER) for node in nodes[5:15]):
-        assert node.sites(number) == {"site-0", "site-1", "site-2", "site-3"}
+    for inquiry in network.look_up_all((node, ROUTER) for node in nodes[5:15]):
+        assert inquiry.sites() == {"site-0", "site-1", "site-2", "site-3"}
 
 
 def test_a_crowded_router_gives_its_nearest_sites() -> None:
@@ -88,8 +93,8 @@ def test_a_crowded_router_gives_its_nearest_sites() -> None:
     for number, node in enumerate(nodes):
         network.announce(node, ROUTER, rtt_ms=1.0 + number)
     network.run(10)
-    for node, _, number in network.look_up_all((node, ROUTER) for node in nodes[::4]):
-        assert {f"site-{near}" for near in range(5)} <= node.sites(number)
+    for inquiry in network.look_up_all((node, ROUTER) for node in nodes[::4]):
+        assert {f"site-{near}" for near in range(5)} <= inquiry.sites()
     for node in holders(network, ROUTER):
         kept = [each.announcement.rtt_ms for each in node.machine.storage.get(key_of(ROUTER), network.now)]
         assert kept == sorted(kept)
@@ -124,7 +129,7 @@ def test_a_site_whose_owner_died_is_forgotten() -> None:
     network.run(5)
     network.announce(nodes[3], ROUTER)
     network.run(5)
-    network.kill(nodes[3])
+    network.crash(nodes[3])
     network.run(RECORD_LIFETIME_S + 5)
     assert [node for node in holders(network, ROUTER) if node.alive] == []
 
@@ -136,12 +141,12 @@ def test_when_a_third_of_the_nodes_die_look_ups_still_succeed_at_once() -> None:
     for number in range(10):
         network.announce(nodes[number], router(number))
     network.run(10)
-    dead = network.rng.sample(nodes[10:], 14)
+    dead = network.engine.random.sample(nodes[10:], 14)
     for node in dead:
-        network.kill(node)
+        network.crash(node)
     alive = [node for node in nodes if node.alive]
     results = network.look_up_all((node, router(index % 10)) for index, node in enumerate(alive))
-    assert all(node.sites(number) for node, _, number in results)
+    assert all(inquiry.sites() for inquiry in results)
 
 
 def test_a_node_that_comes_to_stand_nearest_a_record_is_given_it() -> None:
@@ -177,12 +182,12 @@ def test_halves_work_apart_and_find_back_together_after_a_partition(cut_s: float
     network.announce(right[3], ROUTER)
     network.run(cut_s)
     apart = network.look_up_all((node, ROUTER) for node in (left[0], left[9], right[0], right[9]))
-    assert [node.sites(number) for node, _, number in apart] == [{"site-3"}, {"site-3"}, {"site-15"}, {"site-15"}]
+    assert [inquiry.sites() for inquiry in apart] == [{"site-3"}, {"site-3"}, {"site-15"}, {"site-15"}]
 
-    network.heal()
+    network.network.heal_all()
     network.run(75)  # the longest pause between two tries of a lost contact, and a little
     together = network.look_up_all((node, ROUTER) for node in nodes)
-    assert all(node.sites(number) == {"site-3", "site-15"} for node, _, number in together)
+    assert all(inquiry.sites() == {"site-3", "site-15"} for inquiry in together)
     nearest = sorted(nodes, key=lambda node: node.machine.key ^ key_of(ROUTER))[: DHT_BUCKET // 2]
     kept = [node.machine.storage.get(key_of(ROUTER), network.now) for node in nearest]
     nodes_kept = [{each.announcement.host for each in records} for records in kept]
@@ -199,28 +204,28 @@ def test_a_single_node_cut_off_for_long_finds_back() -> None:
     network.announce(alone, ROUTER)
     network.run(600)
     assert len(alone.machine.table) == 0
-    number = network.look_up(alone, ROUTER)
+    inquiry = network.look_up(alone, ROUTER)
     network.run(4)
-    assert alone.sites(number) == {"site-7"}, "cut off, it still knows what it knows itself"
-    network.heal()
+    assert inquiry.sites() == {"site-7"}, "cut off, it still knows what it knows itself"
+    network.network.heal_all()
     network.run(70)
     results = network.look_up_all((node, ROUTER) for node in nodes)
-    assert all(node.sites(number) == {"site-7"} for node, _, number in results)
+    assert all(inquiry.sites() == {"site-7"} for inquiry in results)
 
 
 def test_two_networks_that_never_met_become_one_by_a_bootstrap_endpoint_that_comes_up_late() -> None:
     network = Network(13)
     first = network.grow(8)
-    promised = Endpoint("10.0.0.16", 4000)
+    promised = Endpoint("10.0.16.1", 4000)
     bridge = network.add([first[0].address, promised])
     network.run(200)
     separate = [network.add()]
     separate += [network.add([separate[0].address]) for _ in range(7)]
-    assert separate[-1].address.host == "10.0.0.16"
+    assert separate[-1].address.host == "10.0.16.1"
     network.announce(separate[3], ROUTER)
     network.run(100)
     results = network.look_up_all((node, ROUTER) for node in [*first, bridge])
-    assert all(node.sites(number) for node, _, number in results)
+    assert all(inquiry.sites() for inquiry in results)
 
 
 def test_damage_on_the_way_is_dropped_and_does_no_harm() -> None:
@@ -240,7 +245,7 @@ def test_damage_on_the_way_is_dropped_and_does_no_harm() -> None:
         network.announce(nodes[number], router(number))
     network.run(15)
     results = network.look_up_all((node, router(index % 10)) for index, node in enumerate(nodes))
-    assert sum(bool(node.sites(number)) for node, _, number in results) >= len(results) - 1
+    assert sum(bool(inquiry.sites()) for inquiry in results) >= len(results) - 1
     dropped = {drop for node in nodes for drop in node.machine.dropped}
     assert dropped <= {Drop.GARBAGE, Drop.FORGED, Drop.STALE, Drop.MISADDRESSED}
     assert Drop.FORGED in dropped
@@ -253,7 +258,7 @@ def scenario(seed: int) -> str:
     network.announce(nodes[3], ROUTER)
     network.partition(nodes[:5], nodes[5:])
     network.run(40)
-    network.heal()
+    network.network.heal_all()
     network.run(40)
     network.look_up_all((node, ROUTER) for node in nodes)
     return network.digest()

@@ -3,15 +3,16 @@
 import math
 
 import pytest
-from dht_records import NOW, ROUTER, public, record, signed_anyhow
+from dht_records import NOW, ROUTER, notary, public, record, signed_anyhow
 from hypothesis import given
 from hypothesis import strategies as st
 
 from footloose.core.errors import LocalError, RemoteError
 from footloose.core.limits import CLOCK_SKEW_S, DHT_RECORD_BYTES, RECORD_LIFETIME_S
 from footloose.discovery.dht.keys import Key, key_of, node_key
+from footloose.discovery.dht.notary import TrustingNotary
 from footloose.discovery.dht.quota import StoreQuota
-from footloose.discovery.dht.records import Record, open_record
+from footloose.discovery.dht.records import Nearness, Record, open_record, sign_record
 from footloose.discovery.dht.storage import SWEEP_CALLS, Storage, merge
 from footloose.model.network import RouterId, router_id
 from footloose.model.site import Endpoint, Source
@@ -21,7 +22,7 @@ NOBODY = Key(0)
 
 def test_a_record_opens_to_what_was_signed() -> None:
     made = record(rtt_ms=4.5)
-    opened = open_record(made.raw, NOW)
+    opened = open_record(made.raw, NOW, notary(9))
     assert opened == made
     sighting = opened.sighting()
     assert (sighting.api, sighting.source, sighting.router) == (Endpoint("192.0.2.1", 443), Source.DHT, ROUTER)
@@ -33,12 +34,12 @@ def test_a_record_altered_anywhere_is_refused() -> None:
     for place in range(len(raw)):
         altered = raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :]
         with pytest.raises(RemoteError):
-            open_record(altered, NOW)
+            open_record(altered, NOW, notary(9))
 
 
 def test_a_record_that_names_another_node_than_its_signer_is_refused() -> None:
     with pytest.raises(RemoteError, match="signature"):
-        open_record(signed_anyhow(1, node=public(2)), NOW)
+        open_record(signed_anyhow(1, node=public(2)), NOW, notary(9))
 
 
 @pytest.mark.parametrize(
@@ -71,23 +72,23 @@ def test_a_record_that_names_another_node_than_its_signer_is_refused() -> None:
 )
 def test_a_record_that_is_not_current_or_not_sensible_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(RemoteError):
-        open_record(signed_anyhow(1, **changes), NOW)
+        open_record(signed_anyhow(1, **changes), NOW, notary(9))
 
 
 def test_a_record_from_a_clock_a_little_ahead_is_taken() -> None:
-    open_record(record(at=NOW + CLOCK_SKEW_S - 1).raw, NOW)
+    open_record(record(at=NOW + CLOCK_SKEW_S - 1).raw, NOW, notary(9))
 
 
 @given(st.binary(max_size=DHT_RECORD_BYTES + 20))
 def test_garbage_is_no_record_and_no_accident(raw: bytes) -> None:
     with pytest.raises(RemoteError):
-        open_record(raw, NOW)
+        open_record(raw, NOW, notary(9))
 
 
 def test_the_largest_record_fits_the_limit() -> None:
     raw = signed_anyhow(1, host="h" * 64, router="r" * 64, port=65535, hops=255, rtt_ms=59_999.9)
     assert len(raw) <= DHT_RECORD_BYTES
-    open_record(raw, NOW)
+    open_record(raw, NOW, notary(9))
 
 
 @pytest.mark.parametrize(("rtt_ms", "host"), [(-1.0, "192.0.2.1"), (math.nan, "192.0.2.1"), (1.0, "not a host")])
@@ -211,3 +212,12 @@ def test_one_source_cannot_store_more_than_its_share() -> None:
     assert not quota.take("192.0.2.1", 1, NOW + 1)
     assert quota.take("192.0.2.1", 10, NOW + 1000)
     assert not quota.take("192.0.2.1", 1, NOW + 1000)
+
+
+def test_a_notary_that_trusts_takes_blank_signatures_of_the_usual_length_and_no_other_notary_does() -> None:
+    trusting = TrustingNotary(public(1))
+    made = sign_record(trusting, Endpoint("192.0.2.1", 443), Nearness(ROUTER, 1.0, 3), NOW)
+    assert len(made.raw) == len(record().raw)
+    assert open_record(made.raw, NOW, TrustingNotary(public(2))) == made
+    with pytest.raises(RemoteError, match="signature"):
+        open_record(made.raw, NOW, notary(2))

@@ -1,7 +1,7 @@
 """Datagrams: what is refused, why, and that nothing a stranger sends does more than that."""
 
 import pytest
-from dht_records import NOW, identity, public, record
+from dht_records import NOW, notary, public, record
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +29,7 @@ from footloose.discovery.dht.wire import (
 )
 from footloose.model.site import Endpoint
 
-ME, YOU = Framing(identity(1)), Framing(identity(2))
+ME, YOU = Framing(notary(1)), Framing(notary(2))
 RPC, TOKEN = b"request!", b"a token!"
 BODIES = [
     Ping(),
@@ -83,7 +83,7 @@ def test_a_reflected_datagram_is_refused() -> None:
 
 
 def test_a_datagram_for_another_node_is_refused() -> None:
-    assert why(ME.seal(Ping(), RPC, Framing(identity(3)).key, NOW)) is Drop.MISADDRESSED
+    assert why(ME.seal(Ping(), RPC, Framing(notary(3)).key, NOW)) is Drop.MISADDRESSED
 
 
 @pytest.mark.parametrize("off_s", [-CLOCK_SKEW_S - 1, CLOCK_SKEW_S + 1, float("nan"), float("inf")])

@@ -12,6 +12,7 @@ import yaml
 from aiohttp import web
 from jsonschema import Draft202012Validator
 
+from footloose.bench import coordinates, recovery
 from footloose.bench.switch import Result
 from footloose.core.clock import SystemClock
 from footloose.core.identity import Identity
@@ -77,6 +78,26 @@ def test_the_figures_of_the_switch_in_the_readme_are_those_of_the_results() -> N
     rows = re.findall(r"^\| (?:direct|hot|cold): [^|]+ \|(.*)\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert [row.split("|") for row in rows] == [[f" {ms:.0f} ms " for ms in row] for row in figures]
     assert f"{len(result.rows[0].samples_ms)} samples each" in (ROOT / "README.md").read_text()
+
+
+def test_the_figures_of_recovery_in_the_benchmarks_page_are_those_of_the_results_and_within_the_bar() -> None:
+    result = msgspec.json.decode((ROOT / "benchmarks/results/recovery.json").read_bytes(), type=recovery.Result)
+    page = (ROOT / "docs/how-to/run-the-benchmarks.md").read_text()
+    for row in result.rows:
+        figures = (row.assignments, row.first_ms, row.mean_ms, row.median_ms, row.p95_ms, row.stdev_ms)
+        assert f"| {' | '.join(f'{one:.0f}' for one in figures)} |" in page
+        assert row.p95_ms <= result.bar_ms
+        assert f"{len(row.samples_ms)} samples each" in page
+
+
+def test_the_figures_of_coordinates_are_those_of_the_results() -> None:
+    result = msgspec.json.decode((ROOT / "benchmarks/results/coordinates.json").read_bytes(), type=coordinates.Result)
+    page = (ROOT / "docs/explanation/membership.md").read_text()
+    for row in {row.data: row for row in result.rows}.values():
+        extra = [f"{row.extra_p50_ms[probes]:.1f} / {row.extra_p90_ms[probes]:.1f}" for probes in ("0", "3", "5", "10")]
+        figures = [f"{row.error_p50:.0%} / {row.error_p90:.0%}".replace("%", " %"), *extra]
+        (shown,) = re.findall(rf"^\| {row.data} \| (.*) \|$", page, re.MULTILINE | re.IGNORECASE)
+        assert shown.split(" | ") == figures
 
 
 def test_the_site_api_has_the_form_of_openapi(site_api: dict[str, Any]) -> None:

@@ -13,8 +13,9 @@ from membership_network import Network, Site, node_name
 from footloose.core.errors import LocalError
 from footloose.core.limits import DATAGRAM_BYTES, MEMBERS_LIVE, MEMBERS_WATCHED
 from footloose.membership.card import Facts
-from footloose.membership.config import LAN, plain_swim
-from footloose.membership.events import Leave, Released, UpdateFacts, Watch
+from footloose.membership.config import LAN, WAN, plain_swim
+from footloose.membership.events import Leave, Met, Released, UpdateFacts, Watch
+from footloose.membership.machine import LEAVE_PAUSE_S, LEAVE_ROUNDS
 from footloose.membership.states import MemberState
 from footloose.model.site import Endpoint
 from footloose.simulation.network import Conditions
@@ -80,6 +81,43 @@ def test_who_leaves_is_known_to_have_left_and_nobody_suspects_it() -> None:
     stay = [site for site in sites if site is not gone]
     network.run_until(lambda: held_for(stay, gone, S.LEFT), most_s=60)
     assert ever(stay, S.SUSPECT) == []
+
+
+def test_who_is_alone_leaves_at_once_and_others_soon_though_news_takes_its_time() -> None:
+    network = Network(4, config=WAN)
+    alone = network.add(join=[])
+    network.give(alone, Leave())
+    network.run(0.001)
+    assert alone.departed
+    one = network.add(join=[])
+    other = network.add(join=[one.address])
+    network.run(20)
+    network.give(other, Leave())
+    network.run(LEAVE_ROUNDS * LEAVE_PAUSE_S + 0.01)
+    assert other.departed
+    assert one.states()[other.node] is S.LEFT
+
+
+def test_who_is_gone_for_long_is_forgotten_and_that_is_told() -> None:
+    network = Network(5, config=msgspec.structs.replace(LAN, remember_gone_s=60.0))
+    one, other = network.grow(2)
+    network.run(20)
+    network.give(other, Leave())
+    network.run(90)
+    assert one.states() == {}
+    assert one.released == [other.node]
+
+
+def test_who_was_met_is_found_also_when_the_first_tries_are_lost() -> None:
+    network = Network(6)
+    one = network.add(join=[])
+    other = network.add(join=[])
+    network.partition([one], [other])
+    network.give(one, Met(other.address))
+    network.run(10)
+    assert one.live() == set()
+    network.heal()
+    network.run_until(network.agree, most_s=70)
 
 
 def test_who_left_and_comes_back_is_welcome() -> None:

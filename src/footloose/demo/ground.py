@@ -101,8 +101,8 @@ class Loopback:
         return self._net.rtt_ms(a, b)
 
     def options(self, name: str, *, joins: bool, resolver: str | None) -> SiteOptions:  # noqa: ARG002  neither works here
-        """All are told of all providers' sites."""
-        extra = ["--bind", self._net.host(name).address, "--echo-port", str(_ECHO_PORT)]
+        """All are told of all providers' sites. Nothing here carries datagrams, so there is no membership."""
+        extra = ["--membership", "off", "--bind", self._net.host(name).address, "--echo-port", str(_ECHO_PORT)]
         for site in self._topology.with_role(Role.SITE):
             if site.name != name:
                 extra += ["--site", f"{self._net.host(site.name).face}:{API_PORT}"]

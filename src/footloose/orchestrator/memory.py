@@ -325,6 +325,17 @@ class Running:
         others.sort(key=lambda site: (site in used, self.serves(site), self.busy_at.get(site, 0.0), site))
         return others[: max(0, surplus)]
 
+    def stood_still(self, seconds: float) -> None:
+        """This site did nothing for so long: nobody counts as gone for not having been heard of meanwhile."""
+        for user in self.users.values():
+            user.seen_at += seconds
+        for site in self.busy_at:
+            self.busy_at[site] += seconds
+        for node, customer in self.customers.items():
+            self.customers[node] = msgspec.structs.replace(customer, heard_at=customer.heard_at + seconds)
+        for copy in self.copies.values():
+            copy.stood_still(seconds)
+
     @property
     def held(self) -> bool:
         """Whether a customer wants its users to stay here."""

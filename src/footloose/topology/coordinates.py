@@ -77,7 +77,7 @@ class Sample(Enum):
 
 
 class VivaldiConfig(msgspec.Struct, frozen=True):
-    """How a node moves. The values are those that did best on PlanetLab (``benchmarks/coordinates.py``)."""
+    """How a node moves. The values are those that did best on PlanetLab (``footloose bench coordinates``)."""
 
     step: float = 0.25
     """Largest part of a discrepancy removed at once (c_c of Vivaldi §3.4)."""

@@ -9,6 +9,7 @@ from footloose.core.errors import RemoteError
 from footloose.core.limits import CLOCK_SKEW_S, DATAGRAM_BYTES, DHT_BUCKET, DHT_REPLAYS
 from footloose.discovery.dht.contact import Contact, pack
 from footloose.discovery.dht.keys import Key, key_from
+from footloose.discovery.dht.notary import Notary
 from footloose.discovery.dht.quota import StoreQuota
 from footloose.discovery.dht.records import open_record
 from footloose.discovery.dht.routing import RoutingTable
@@ -49,12 +50,14 @@ class Answering:
         rng: random.Random,
         dropped: Counter[Drop],
         quota: StoreQuota,
+        notary: Notary,
     ) -> None:
         self._table = table
         self._storage = storage
         self._dropped = dropped
         self._rng = rng
         self._quota = quota
+        self._notary = notary
         self._seen: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()
         self._secrets: tuple[bytes, bytes] = (rng.randbytes(16), rng.randbytes(16))
         self._secret_until = float("-inf")
@@ -90,7 +93,7 @@ class Answering:
         kept = 0
         for raw in request.records:
             try:
-                kept += self._storage.put(open_record(raw, now), now)
+                kept += self._storage.put(open_record(raw, now, self._notary), now)
             except RemoteError:
                 self._dropped[Drop.BAD_RECORD] += 1
         return Stored(kept)

@@ -9,10 +9,12 @@ from footloose.core.errors import RemoteError
 from footloose.discovery.dht.keys import KEY_BYTES, Key, key_bytes, key_from
 from footloose.model.site import Endpoint
 
+REMEMBERED = 16_384
+"""Contacts whose packed form is remembered, in each direction: most are met again and again."""
 _PORT_BYTES = 2
 
 
-class Contact(msgspec.Struct, frozen=True):
+class Contact(msgspec.Struct, frozen=True, gc=False):
     """A node's key and its address."""
 
     key: Key
@@ -24,14 +26,14 @@ class Contact(msgspec.Struct, frozen=True):
         return 6 if ":" in self.address.host else 4
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=REMEMBERED)
 def pack(contact: Contact) -> bytes:
     """``contact`` as it goes on the wire: key, port, address."""
     address = ipaddress.ip_address(contact.address.host).packed
     return key_bytes(contact.key) + contact.address.port.to_bytes(_PORT_BYTES, "big") + address
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=REMEMBERED)
 def unpack(raw: bytes) -> Contact:
     """The contact in ``raw``. Raises :class:`RemoteError` if it cannot be the address of a single machine."""
     try:

@@ -58,18 +58,23 @@ class SendDatagram(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A look-up came upon a record: checked, and newer than any it found of that node before."""
+    """A look-up came upon a record: checked, and newer than any it found of that node before.
+
+    ``round_trips`` is how many requests led to it, each sent because of the one before; 0 if it is kept here.
+    """
 
     lookup: int
     record: Record
+    round_trips: int
 
 
 class LookupDone(msgspec.Struct, frozen=True):
-    """A look-up ended, having asked so many nodes and had so many answers."""
+    """A look-up ended, having asked so many nodes and had so many answers, over so many round trips in a row."""
 
     lookup: int
     asked: int
     answers: int
+    round_trips: int
 
 
 class Joined(msgspec.Struct, frozen=True):

@@ -94,6 +94,7 @@ class Lookup:
         self.state = LookupState.SEARCHING
         self.asked = 0
         self.answers = 0
+        self.round_trips = 0
         self._own = own
         self._width = width
         self._parallel = parallel
@@ -101,6 +102,8 @@ class Lookup:
         self._contacts: dict[Key, Contact] = {}
         self._states: dict[Key, QueryState] = {}
         self._tokens: dict[Key, bytes] = {}
+        self._trips: dict[Key, int] = {}
+        self._trips_before = 0
         self._by_distance: list[tuple[int, Key]] = []
         self._hear(seeds)
         self._move_on()
@@ -121,6 +124,7 @@ class Lookup:
         chosen = heard[: self._most_queries - self.asked]
         for key in chosen:
             self._states[key] = QUERY.next(self._states[key], QueryEvent.ASK)
+            self._trips[key] = self._trips_before + 1
         self.asked += len(chosen)
         return [self._contacts[key] for key in chosen]
 
@@ -131,6 +135,8 @@ class Lookup:
         self._states[who] = QUERY.next(self._states[who], QueryEvent.ANSWER)
         self._tokens[who] = token
         self.answers += 1
+        self.round_trips = max(self.round_trips, self._trips[who])
+        self._trips_before = self._trips[who]
         self._hear(contacts)
         self._move_on()
 
@@ -138,12 +144,14 @@ class Lookup:
         """``who`` takes longer than usual."""
         if not self.done:
             self._states[who] = QUERY.next(self._states[who], QueryEvent.RUN_LATE)
+            self._trips_before = self._trips[who]
             self._move_on()
 
     def failed(self, who: Key) -> None:
         """``who`` will not answer any more."""
         if not self.done:
             self._states[who] = QUERY.next(self._states[who], QueryEvent.FAIL)
+            self._trips_before = self._trips[who]
             self._move_on()
 
     def out_of_time(self) -> None:
@@ -155,6 +163,10 @@ class Lookup:
         """The nearest nodes that answered, with the tokens they gave."""
         answered = [key for _, key in self._by_distance if self._states[key] is QueryState.ANSWERED]
         return [(self._contacts[key], self._tokens[key]) for key in answered[:count]]
+
+    def round_trips_to(self, who: Key) -> int:
+        """1 for those asked at once, 2 for those asked because one of them had answered or was late, and so on."""
+        return self._trips[who]
 
     def _hear(self, contacts: Iterable[Contact]) -> None:
         for contact in contacts:

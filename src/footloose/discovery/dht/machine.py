@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from enum import Enum
 
 from footloose.core.errors import LocalError, RemoteError
-from footloose.core.identity import Identity
 from footloose.core.limits import (
     DHT_BACKGROUND_LOOKUPS,
     DHT_BOOTSTRAP,
@@ -35,6 +34,7 @@ from footloose.discovery.dht.events import (
 from footloose.discovery.dht.handover import Handover
 from footloose.discovery.dht.keys import Key, key_bytes, key_of, node_key
 from footloose.discovery.dht.lookup import Lookup
+from footloose.discovery.dht.notary import Notary
 from footloose.discovery.dht.publisher import Publisher
 from footloose.discovery.dht.quota import StoreQuota
 from footloose.discovery.dht.records import Record, open_record
@@ -68,6 +68,8 @@ REJOIN_S = 30.0
 """Shortest time between two times a node makes itself known anew."""
 REJOIN_LOST_SHARE = 0.2
 """A lost contact that returns means a partition has healed if so many of all contacts were lost."""
+BOOTSTRAP_CHECK_S = 5.0
+"""How often it is looked at whether a bootstrap endpoint is still among the contacts."""
 BOOTSTRAP_RETRY_S = 60.0
 """Longest pause between two tries of a bootstrap endpoint that is not among the good contacts."""
 _ANSWERS: dict[type, type] = {Ping: Pong, FindNode: Nearest, FindValue: Nearest, Store: Stored}
@@ -99,14 +101,16 @@ class _Job:
 
 
 class Dht:
-    """One node. ``api`` is what it announces; ``ip_version`` which contacts its socket can reach.
+    """One node.
+
+    ``notary`` signs for it; ``api`` is what it announces; ``ip_version`` which contacts its socket can reach.
 
     ``rng`` must not be predictable by others outside of tests (``random.SystemRandom``): request ids come from it.
     """
 
     def __init__(
         self,
-        identity: Identity,
+        notary: Notary,
         api: Endpoint,
         rng: random.Random,
         now: float,
@@ -114,15 +118,16 @@ class Dht:
         ip_version: int = 4,
         quota: StoreQuota | None = None,
     ) -> None:
-        self._framing = Framing(identity)
+        self._notary = notary
+        self._framing = Framing(notary)
         self._rng = rng
         self._ip_version = ip_version
         self.key = self._framing.key
         self.table = RoutingTable(self.key, rng)
         self.storage = Storage(self.key)
         self.dropped: Counter[Drop] = Counter()
-        self._answering = Answering(self.table, self.storage, rng, self.dropped, quota or StoreQuota())
-        self._publisher = Publisher(identity, api, rng)
+        self._answering = Answering(self.table, self.storage, rng, self.dropped, quota or StoreQuota(), notary)
+        self._publisher = Publisher(notary, api, rng)
         self._handover = Handover(self.table, self.storage)
         self._requests = Requests(rng)
         self._jobs: dict[int, _Job] = {}
@@ -207,7 +212,7 @@ class Dht:
         if pending is None or not message.addressed:
             raise Refused(Drop.UNEXPECTED, "nothing was asked of this node at this address")
         healed = self.table.lost_share >= REJOIN_LOST_SHARE
-        first = len(self.table) == 0
+        first = not self.table
         change, unsure = self.table.answered(sender, now - pending.sent_at, now)
         if unsure is not None and not self._requests.awaits(unsure.address):
             self._ask(unsure, Ping(), now)
@@ -222,7 +227,7 @@ class Dht:
             self._publisher.stored(pending.router, now)
         job = self._jobs.get(pending.job) if pending.job is not None else None
         if job is not None and isinstance(reply, Nearest):
-            self._read(job, reply.records, now)
+            self._read(job, reply.records, job.lookup.round_trips_to(sender.key), now)
             job.lookup.answered(sender.key, reply.token, self._contacts(reply.contacts))
             self._advance(job, now)
 
@@ -275,7 +280,7 @@ class Dht:
             raise LocalError(f"more than {DHT_LOOKUPS} look-ups at a time", where="DHT")
         job = self._start(Purpose.READ, key_of(event.router), now, width=DHT_READ, asker=event.lookup)
         for record in self.storage.get(job.lookup.target, now):
-            self._found(job, record)
+            self._found(job, record, 0)
         self._advance(job, now)
 
     def _start(
@@ -307,7 +312,7 @@ class Dht:
     def _finish(self, job: _Job, now: float) -> None:
         match job.purpose:
             case Purpose.READ if job.asker is not None:
-                self._effects.append(LookupDone(job.asker, job.lookup.asked, job.lookup.answers))
+                self._effects.append(_done(job.asker, job.lookup))
             case Purpose.ANNOUNCE if job.router is not None:
                 self._store(job.router, job.lookup, now)
             case Purpose.JOIN:
@@ -316,26 +321,26 @@ class Dht:
                 self._effects.append(Joined())
         self._background_due = True
 
-    def _read(self, job: _Job, records: Sequence[bytes], now: float) -> None:
+    def _read(self, job: _Job, records: Sequence[bytes], round_trips: int, now: float) -> None:
         for raw in records:
             if raw in job.seen:
                 continue
             job.seen.add(raw)
             try:
-                record = open_record(raw, now)
+                record = open_record(raw, now, self._notary)
             except RemoteError:
                 self.dropped[Drop.BAD_RECORD] += 1
                 continue
             if record.key == job.lookup.target:
-                self._found(job, record)
+                self._found(job, record, round_trips)
             else:
                 self.dropped[Drop.BAD_RECORD] += 1
 
-    def _found(self, job: _Job, record: Record) -> None:
+    def _found(self, job: _Job, record: Record, round_trips: int) -> None:
         said = record.announcement
         if job.asker is not None and job.newest.get(said.node, float("-inf")) < said.issued_at:
             job.newest[said.node] = said.issued_at
-            self._effects.append(Found(job.asker, record))
+            self._effects.append(Found(job.asker, record, round_trips))
 
     # What a node does of itself
 
@@ -377,13 +382,18 @@ class Dht:
 
     def _try_bootstrap(self, now: float) -> None:
         """Ping those bootstrap endpoints that are not among the contacts, ever more seldom."""
-        there = {contact.address for contact in self.table.contacts()}
-        for endpoint, (due_at, tries) in self._bootstrap.items():
+        due = [(endpoint, tries) for endpoint, (due_at, tries) in self._bootstrap.items() if due_at <= now]
+        there = {contact.address for contact in self.table.contacts()} if due else set()
+        for endpoint, tries in due:
             if endpoint in there:
-                self._bootstrap[endpoint] = (now, 0)
-            elif due_at <= now:
+                self._bootstrap[endpoint] = (now + BOOTSTRAP_CHECK_S, 0)
+            else:
                 pause_s = min(BOOTSTRAP_RETRY_S, 2.0**tries) * (0.5 + self._rng.random() / 2)
                 self._bootstrap[endpoint] = (now + pause_s, min(tries + 1, 10))
                 pending = self._requests.open(endpoint, None, Pong, now, self.table.patience_s(None))
                 if pending is not None:
                     self._send(endpoint, self._framing.seal(Ping(), pending.rpc, None, now))
+
+
+def _done(asker: int, lookup: Lookup) -> LookupDone:
+    return LookupDone(asker, lookup.asked, lookup.answers, lookup.round_trips)

@@ -31,6 +31,7 @@ from footloose.discovery.dht.events import (
     Withdraw,
 )
 from footloose.discovery.dht.machine import Dht
+from footloose.discovery.dht.notary import IdentityNotary
 from footloose.discovery.dht.records import Nearness
 from footloose.discovery.merge import merged
 from footloose.model.network import RouterId
@@ -105,7 +106,8 @@ class DhtNode:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         bound = _endpoint(transport.get_extra_info("sockname"))
         version = 6 if ":" in bound.host else 4
-        self._machine = Dht(self._identity, self._api, self._rng, self._clock.now(), ip_version=version)
+        notary = IdentityNotary(self._identity)
+        self._machine = Dht(notary, self._api, self._rng, self._clock.now(), ip_version=version)
         self._bootstrapped = bool(bootstrap)
         addresses = [endpoint for endpoint in bootstrap if _is_address(endpoint.host)]
         names = [endpoint for endpoint in bootstrap if not _is_address(endpoint.host)]
@@ -183,7 +185,7 @@ class DhtNode:
             self._transport.close()
             self._transport = None
         for number, queue in self._lookups.items():
-            queue.put_nowait(LookupDone(number, 0, 0))
+            queue.put_nowait(LookupDone(number, 0, 0, 0))
 
     # Between the socket and the machine
 

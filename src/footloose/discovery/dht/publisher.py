@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import msgspec
 from msgspec.structs import replace
 
-from footloose.core.identity import Identity
 from footloose.core.limits import DHT_ANNOUNCED, RECORD_LIFETIME_S
+from footloose.discovery.dht.notary import Notary
 from footloose.discovery.dht.records import Nearness, Record, sign_record
 from footloose.model.network import RouterId
 from footloose.model.site import Endpoint
@@ -34,8 +34,8 @@ class _Own(msgspec.Struct, frozen=True):
 class Publisher:
     """Keeps the announcements of one node and signs them afresh each time."""
 
-    def __init__(self, identity: Identity, api: Endpoint, rng: random.Random, *, limit: int = DHT_ANNOUNCED) -> None:
-        self._identity = identity
+    def __init__(self, notary: Notary, api: Endpoint, rng: random.Random, *, limit: int = DHT_ANNOUNCED) -> None:
+        self._notary = notary
         self._api = api
         self._rng = rng
         self._limit = limit
@@ -47,7 +47,7 @@ class Publisher:
     def put(self, items: Iterable[Nearness], now: float) -> None:
         """Announce these, at once if they are new or have moved. Raises :class:`LocalError` if one cannot be."""
         for near in items:
-            sign_record(self._identity, self._api, near, now)  # so that what is wrong shows here and not much later
+            sign_record(self._notary, self._api, near, now)  # so that what is wrong shows here and not much later
             before = self._own.pop(near.router, None)
             if before is None or _moved(before.near, near):
                 self._own[near.router] = _Own(near, now)
@@ -73,7 +73,7 @@ class Publisher:
     def record(self, router: RouterId, now: float) -> Record | None:
         """The announcement about ``router``, signed now; None if it was withdrawn."""
         own = self._own.get(router)
-        return sign_record(self._identity, self._api, own.near, now) if own is not None else None
+        return sign_record(self._notary, self._api, own.near, now) if own is not None else None
 
     def stored(self, router: RouterId, now: float) -> None:
         """Another node took the announcement about ``router``."""

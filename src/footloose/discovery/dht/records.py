@@ -1,13 +1,11 @@
 """What the DHT keeps: a node's signed word on how near it is to a router (ICON Python Orchestrator, figure 3.3)."""
 
-from functools import lru_cache
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from footloose.core.errors import LocalError, RemoteError
-from footloose.core.identity import Identity
 from footloose.core.limits import CLOCK_SKEW_S, DHT_RECORD_BYTES, RECORD_LIFETIME_S
 from footloose.discovery.dht.keys import (
     PUBLIC_KEY_BYTES,
@@ -15,9 +13,8 @@ from footloose.discovery.dht.keys import (
     Key,
     key_of,
     node_id_from,
-    public_bytes,
-    verify_raw,
 )
+from footloose.discovery.dht.notary import Notary
 from footloose.model.network import RouterId
 from footloose.model.site import Endpoint, Sighting, Source
 
@@ -72,14 +69,14 @@ class Record(msgspec.Struct, frozen=True):
         )
 
 
-def sign_record(identity: Identity, api: Endpoint, near: Nearness, now: float) -> Record:
+def sign_record(notary: Notary, api: Endpoint, near: Nearness, now: float) -> Record:
     """This node's announcement of ``near``, good from ``now`` for the lifetime of a record.
 
     Raises :class:`LocalError` if others would not accept it.
     """
     announcement = Announcement(
         router=near.router,
-        node=public_bytes(identity),
+        node=notary.public,
         host=api.host,
         port=api.port,
         rtt_ms=near.rtt_ms,
@@ -92,11 +89,11 @@ def sign_record(identity: Identity, api: Endpoint, near: Nearness, now: float) -
         _DECODER.decode(payload)
     except msgspec.ValidationError as error:
         raise LocalError(f"{near} at {api} cannot be announced: {error}", where="DHT") from error
-    return Record(announcement, identity.sign(_CONTEXT + payload) + payload)
+    return Record(announcement, notary.sign(_CONTEXT + payload) + payload)
 
 
-def open_record(raw: bytes, now: float) -> Record:
-    """The record in ``raw``, once it is seen to be genuine and current.
+def open_record(raw: bytes, now: float, notary: Notary) -> Record:
+    """The record in ``raw``, once ``notary`` has seen that it is genuine, and it is current.
 
     Raises :class:`RemoteError` if it is malformed, forged, expired, from the future, or longer-lived than allowed.
     """
@@ -109,14 +106,8 @@ def open_record(raw: bytes, now: float) -> Record:
         raise RemoteError(f"not a valid announcement: {error}", where="announcement") from error
     if not is_current(announcement, now):
         raise RemoteError("expired, from the future, or valid for too long", where="announcement")
-    _verify(announcement.node, signature, payload)
+    notary.verify_again(announcement.node, signature, _CONTEXT + payload)
     return Record(announcement, raw)
-
-
-@lru_cache(maxsize=8192)
-def _verify(node: bytes, signature: bytes, payload: bytes) -> None:
-    """Remembers what it has verified: the same records come from many holders, look-up after look-up."""
-    verify_raw(node, signature, _CONTEXT + payload)
 
 
 def is_current(announcement: Announcement, now: float) -> bool:

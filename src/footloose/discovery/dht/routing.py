@@ -4,7 +4,6 @@ A contact stands here only once it has answered, from that address, a request wi
 aside and tried again ever more seldom, so that two halves of a network find each other after a partition.
 """
 
-import heapq
 import random
 from collections.abc import Iterator
 from enum import Enum
@@ -61,7 +60,7 @@ CONTACT = TransitionTable(
 )
 
 
-class Known(msgspec.Struct, frozen=True):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """A contact and what is known of it. Times in seconds; ``misses`` in a row."""
 
     contact: Contact
@@ -98,6 +97,9 @@ class RoutingTable:
     def __len__(self) -> int:
         return sum(len(bucket) for bucket in self._buckets.values())
 
+    def __bool__(self) -> bool:
+        return any(self._buckets.values())
+
     def contacts(self) -> list[Contact]:
         """The contacts in the buckets, good or doubtful."""
         return [known.contact for known in self._all()]
@@ -113,8 +115,18 @@ class RoutingTable:
 
     def closest(self, target: Key, count: int, *, good_only: bool = False) -> list[Contact]:
         """The ``count`` contacts nearest ``target``, nearest first."""
-        contacts = [known.contact for known in self._all() if known.state is ContactState.GOOD or not good_only]
-        return heapq.nsmallest(count, contacts, key=lambda contact: contact.key ^ target)
+        found: list[Contact] = []
+        apart = self.own ^ target
+        # Buckets of the bits in which own and target differ, the highest first, are nearer than own is, in that order;
+        # the others are farther, in the opposite one.
+        for index in sorted(self._buckets, key=lambda index: ~index if apart >> index & 1 else index):
+            bucket = self._buckets[index].values()
+            contacts = [known.contact for known in bucket if not good_only or known.state is ContactState.GOOD]
+            contacts.sort(key=lambda contact: contact.key ^ target)
+            found += contacts
+            if len(found) >= count:
+                break
+        return found[:count]
 
     def patience_s(self, key: Key | None) -> float:
         """How long to wait for an answer of ``key``: by its own past answers, else by those of all."""
@@ -177,7 +189,8 @@ class RoutingTable:
 
     def due(self, now: float) -> list[Contact]:
         """Contacts to ask now whether they are there; each comes once per pause."""
-        due = [known for known in (*self._all(), *self._lost.values()) if known.check_at <= now]
+        holders = (*self._buckets.values(), self._lost)
+        due = [known for holder in holders for known in holder.values() if known.check_at <= now]
         due.sort(key=lambda known: known.check_at)
         for known in due[:CHECKS_AT_ONCE]:
             holder = self._lost if known.state is ContactState.LOST else self._buckets[self._index(known.contact.key)]
@@ -192,7 +205,7 @@ class RoutingTable:
     @property
     def lost_share(self) -> float:
         """The part of all contacts ever made, as far as they are remembered, that is lost."""
-        return len(self._lost) / max(1, len(self._lost) + len(self))
+        return len(self._lost) / (len(self._lost) + len(self)) if self._lost else 0.0
 
     def refresh_targets(self) -> list[Key]:
         """A random key for each distance at which there can be nodes, the farthest first (Kademlia §2.3)."""

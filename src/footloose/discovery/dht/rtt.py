@@ -8,7 +8,7 @@ _GAIN = 1 / 8
 _VARIANCE_GAIN = 1 / 4
 
 
-class Rtt(msgspec.Struct, frozen=True):
+class Rtt(msgspec.Struct, frozen=True, gc=False):
     """A smoothed round-trip time and how much it varies, in seconds."""
 
     mean_s: float

@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Meta
 
 from footloose.core.errors import LocalError, RemoteError
-from footloose.core.identity import Identity
 from footloose.core.limits import CLOCK_SKEW_S, DATAGRAM_BYTES, DHT_RECORD_BYTES
 from footloose.discovery.dht.keys import (
     KEY_BYTES,
@@ -22,9 +21,8 @@ from footloose.discovery.dht.keys import (
     key_bytes,
     key_from,
     node_key,
-    public_bytes,
-    verify_raw,
 )
+from footloose.discovery.dht.notary import Notary
 
 VERSION = 1
 HEAD_BYTES = 1 + PUBLIC_KEY_BYTES + SIGNATURE_BYTES
@@ -132,9 +130,9 @@ class Message(msgspec.Struct, frozen=True):
 class Framing:
     """Makes and reads the datagrams of one node."""
 
-    def __init__(self, identity: Identity) -> None:
-        self._identity = identity
-        self._public = public_bytes(identity)
+    def __init__(self, notary: Notary) -> None:
+        self._notary = notary
+        self._public = notary.public
         self.key = node_key(self._public)
 
     def seal(self, body: Request | Reply, rpc: bytes, to: Key | None, now: float) -> bytes:
@@ -145,7 +143,7 @@ class Framing:
             missing = max(0, REQUEST_BYTES - HEAD_BYTES - len(content))
             content = _ENCODER.encode(_Content(rpc, receiver, now, body, bytes(missing)))
         head = bytes([VERSION]) + self._public
-        datagram = head + self._identity.sign(_CONTEXT + head + content) + content
+        datagram = head + self._notary.sign(_CONTEXT + head + content) + content
         if len(datagram) > DATAGRAM_BYTES:
             raise LocalError(f"a datagram of {len(datagram)} bytes, more than {DATAGRAM_BYTES}", where="DHT")
         return datagram
@@ -166,7 +164,7 @@ class Framing:
             raise Refused(Drop.MISADDRESSED, "meant for another node")
         try:
             signed = _CONTEXT + datagram[: 1 + PUBLIC_KEY_BYTES] + datagram[HEAD_BYTES:]
-            verify_raw(public, datagram[1 + PUBLIC_KEY_BYTES : HEAD_BYTES], signed)
+            self._notary.verify(public, datagram[1 + PUBLIC_KEY_BYTES : HEAD_BYTES], signed)
         except RemoteError as error:
             raise Refused(Drop.FORGED, error.what) from error
         return Message(public, content.rpc, bool(content.to), content.body)

@@ -9,6 +9,7 @@ from rich.console import Console
 from footloose.bench import recovery as recovery_bench
 from footloose.bench.switch import Bench, Result
 from footloose.cli.bench_found import coordinates, dht
+from footloose.cli.bench_simulated import convergence, membership, simulator
 from footloose.cli.options import has_json
 from footloose.cli.output import plain_table, print_json
 from footloose.core.errors import LocalError
@@ -20,8 +21,8 @@ def bench() -> None:
     """Measure, beside what others published or what physics allows."""
 
 
-bench.add_command(dht)
-bench.add_command(coordinates)
+for command in (dht, coordinates, membership, convergence, simulator):
+    bench.add_command(command)
 
 
 @bench.command()

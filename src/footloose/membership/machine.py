@@ -103,6 +103,7 @@ class Membership:
         self.view = View(config, rng)
         self.health = LocalHealth(config.health_most)
         self.dropped: Counter[Drop] = Counter()
+        self._buddies = config.lifeguard and config.buddy
         self._tag = tag_of(node)
         self._notary = notary
         self._rng = rng
@@ -336,7 +337,7 @@ class Membership:
 
         SWIM itself leaves that to gossip. An unreachable member hears no gossip.
         """
-        return member.state is MemberState.UNREACHABLE or (self.config.lifeguard and member.suspicion is not None)
+        return member.state is MemberState.UNREACHABLE or (self._buddies and member.suspicion is not None)
 
     def _ask_others(self) -> None:
         self._indirect_at = _NEVER
@@ -403,7 +404,7 @@ class Membership:
         else:
             if ping.known == version:
                 member.told = version
-            if member.suspicion is not None and self.config.lifeguard:
+            if member.suspicion is not None and self._buddies:
                 first = (*first, member.suspicion.first)
             if outdated:
                 first = (*first, member.card)

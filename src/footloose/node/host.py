@@ -25,7 +25,7 @@ from footloose.node.meter import Meter
 from footloose.node.services import Hosted, Services
 from footloose.node.surroundings import Artifacts, Compiles
 from footloose.orchestrator.loop import Loop
-from footloose.orchestrator.messages import CustomerHeard, Event, Parent, ServiceStarted, ServiceStopped
+from footloose.orchestrator.messages import CustomerHeard, CustomerLeft, Event, Parent, ServiceStarted, ServiceStopped
 from footloose.runtimes.wasm.guest import check_limits
 from footloose.state.apps import AppStore
 from footloose.transport.signatures import Evidence
@@ -286,6 +286,11 @@ class Host:
         leases = tuple(self._given.leases_of(service_id))
         self._tell(ServiceStarted(service_id, service, request.app, _parent(request), leases))
 
+    def _customer_left(self, lease: Lease) -> None:
+        """Who leases a copy here no more need not run the service any more: no users can be sent back there."""
+        if lease.customer not in [held.lease.customer for held in self._desk.leases_of(lease.service)]:
+            self._tell(CustomerLeft(lease.service, lease.customer))
+
     def _follow_another(self, service_id: ServiceId) -> None:
         """A copy's customer has gone: if another leases the copy too, its users and topics are that one's now."""
         hosted, others = self._services.get(service_id), self._desk.leases_of(service_id)
@@ -352,6 +357,7 @@ class Host:
             case LeaseChanged():
                 if effect.held.state is LeaseState.ENDED:
                     self._meter.close(effect.held.lease.lease_id)
+                    self._customer_left(effect.held.lease)
                     self._follow_another(effect.held.lease.service)
                 self._held.keep(effect.held)
             case EndCopy():

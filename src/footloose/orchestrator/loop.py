@@ -31,6 +31,7 @@ from footloose.orchestrator.messages import (
     CopyEnded,
     CopyEvent,
     CustomerHeard,
+    CustomerLeft,
     Discover,
     DiscoveryFinished,
     Effect,
@@ -103,6 +104,8 @@ class Loop:
                 self._stop(event, now)
             case CustomerHeard():
                 self._customer_heard(event, now)
+            case CustomerLeft():
+                self._customer_left(event, now)
             case UsersObserved():
                 self._observe(event, now)
             case RouteTraced():
@@ -213,6 +216,11 @@ class Loop:
             self._retire(running, node, "it leases a copy here itself, so users can go there without", now)
         if before is None or (before.url, before.hold) != (url, event.hold):
             self._choose_soon(running, now)
+
+    def _customer_left(self, event: CustomerLeft, now: float) -> None:
+        running = self.services.get(event.service)
+        if running is not None and running.customers.pop(event.customer, None) is not None:
+            self._choose(running, now)
 
     # Observe users
 

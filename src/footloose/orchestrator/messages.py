@@ -38,6 +38,13 @@ class CustomerHeard(msgspec.Struct, frozen=True):
     hold: bool = False
 
 
+class CustomerLeft(msgspec.Struct, frozen=True):
+    """Event: a site leases the copy here no more, so it is not known any longer to run the service."""
+
+    service: ServiceId
+    customer: NodeId
+
+
 class ServiceStopped(msgspec.Struct, frozen=True):
     """Event: a service no longer runs here; its copies are given up with ``reason``."""
 
@@ -143,6 +150,7 @@ Event = (
     ServiceStarted
     | ServiceStopped
     | CustomerHeard
+    | CustomerLeft
     | UsersObserved
     | RouteTraced
     | SiteSighted

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test coverage lint bench docs wheel samples clean
+.PHONY: demo test coverage lint bench soak docs wheel samples clean
 
 demo: $(READY)
 	@scripts/debian-packages demo
@@ -29,6 +29,9 @@ lint: $(READY)
 bench: $(READY)
 	@scripts/debian-packages demo
 	$(BIN)/footloose bench switch
+
+soak: $(READY)
+	$(BIN)/footloose simulate --soak $(SOAK_ARGS)
 
 docs: $(READY)
 	$(BIN)/python scripts/make_reference.py

@@ -11,6 +11,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
+from free_ports import free_port
+
 DRIVER = "/usr/bin/chromedriver"
 BROWSER = "/usr/bin/chromium"
 FLAGS = (
@@ -38,7 +40,7 @@ def chromium(profile: Path, width: int = 1280, height: int = 800) -> Iterator[we
     for flag in (*FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(executable_path=DRIVER))
+    driver = webdriver.Chrome(options=options, service=Service(executable_path=DRIVER, port=free_port()))
     try:
         view(driver, width, height)
         yield driver

@@ -1,4 +1,7 @@
-"""Runs the commands that ``docs/reference/cli.md`` shows. ``python tests/cli/cli_docs.py`` writes their output anew."""
+"""Runs the commands that ``docs/reference/cli.md`` shows.
+
+``PYTHONPATH=tests python tests/cli/cli_docs.py`` writes their output anew.
+"""
 
 import io
 import os
@@ -39,11 +42,14 @@ def first_app_file(page: str) -> str:
 
 @contextmanager
 def documented_surroundings(directory: Path) -> Iterator[None]:
-    """A node, an app file and a faulty one, a terminal of 80 columns in UTC."""
+    """A node, an app file and a faulty one, a faulty scenario, a terminal of 80 columns in UTC."""
     (directory / "compose.yaml").write_text(first_app_file(EXAMPLE.read_text()))
     (directory / "pulse.wasm").write_bytes(HANDLER.read_bytes())
     (directory / "broken.yaml").write_text(
         "name: pulse\nservices:\n  web:\n    image: ./puls.wasm\n    ports: ['80:80']\n    x-footlose: {}\n"
+    )
+    (directory / "wrong.yaml").write_text(
+        "duration: 10m\nsites: [a, b]\napps: [{name: pulse, home: c}]\nscript: [{at: 8m, reboot: a, dwon: 5s}]\n"
     )
     settings = {"FOOTLOOSE_SOCKET": str(directory / "admin.sock"), "COLUMNS": "80", "TZ": "UTC"}
     with fake_node(directory / "admin.sock"), chdir(directory), environment(settings):

@@ -21,7 +21,16 @@ from footloose.model.app import App, AppId, Service, ServiceId
 from footloose.model.decision import Decision
 from footloose.model.network import Prefix, prefix_of
 from footloose.model.routing import GuestLog
-from footloose.model.view import View, ViewNode, ViewService, ViewSite, ViewUser
+from footloose.model.view import (
+    View,
+    ViewMember,
+    ViewMembers,
+    ViewNode,
+    ViewRegion,
+    ViewService,
+    ViewSite,
+    ViewUser,
+)
 
 AT = 1_790_000_000.0
 """When the scene plays: 2026-09-21 14:13:20 UTC."""
@@ -69,6 +78,30 @@ VIEW = View(
     users=(
         ViewUser(WEB, NORTH, "10.3.0.7", HOME, AT - 2, 480, 0, 51.0, 51.0),
         ViewUser(WEB, SOUTH, "10.2.0.9", MUNICH, AT - 1, 120, 0, 2.1, 23.5),
+    ),
+)
+PARIS, ROME = (Identity.from_seed(bytes([number]) * 32).node_id for number in (4, 5))
+MEMBERS = ViewMembers(
+    at=AT,
+    node=HOME,
+    name="berlin",
+    members=(
+        ViewMember(
+            *(OSLO, "oslo", "10.3.0.1:7445", "unreachable", AT - 190, 27.1, 26.2, "no", "fjord", 40, 75, 3),
+            near=True,
+        ),
+        ViewMember(
+            *(MUNICH, "munich", "10.2.0.1:7445", "alive", AT - 7200, 21.3, 22.0, "de", "rack-7", 100, 2, 2),
+            near=True,
+            watched=True,
+        ),
+        ViewMember(PARIS, "", "10.4.0.1:7445", "alive", AT - 4, None, 18.5, "fr", "", 0, 0, 1),
+        ViewMember(ROME, "rome", "10.5.0.1:7445", "left", AT - 86_400, 31.0, 30.1, "it", "", 10, 0, 0),
+    ),
+    regions=(
+        ViewRegion("no", 1.1, 0.9, 38.0, 10.2, complete=True),
+        ViewRegion("de", 41.7, 12.2, 3020.4, 1988.0, complete=True),
+        ViewRegion("fr", 2.2, 1.0, 0.0, 0.0, complete=False),
     ),
 )
 DECISIONS = (
@@ -143,6 +176,7 @@ class FakeNode(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.break_streams = False
         self.view = VIEW
+        self.members = MEMBERS
         self.faults: list[BaseException | None] = []
         super().__init__(str(path), _Handler)
 
@@ -209,6 +243,8 @@ class _Handler(BaseHTTPRequestHandler):
             return encode(STATUS)
         if (self.command, path) == ("GET", "/v1/view"):
             return encode(node.view)
+        if (self.command, path) == ("GET", "/v1/members"):
+            return encode(node.members)
         if self.command == "PUT" and (found := re.fullmatch(r"/v1/artifacts/(sha256:[0-9a-f]{64})", path)):
             if digest_of(body) != found[1]:
                 raise _Refused(400, "the bytes are not those of the digest", "send the artifact itself")

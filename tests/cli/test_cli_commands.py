@@ -7,7 +7,23 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from cli_fake_node import APP, AT, DECISIONS, HOME, LOGS, MUNICH, OSLO, SOUTH, VIEW, WEB, FakeNode, other_app
+from cli_fake_node import (
+    APP,
+    AT,
+    DECISIONS,
+    HOME,
+    LOGS,
+    MEMBERS,
+    MUNICH,
+    OSLO,
+    SITES,
+    SOUTH,
+    STATUS,
+    VIEW,
+    WEB,
+    FakeNode,
+    other_app,
+)
 from cli_ran import Cli
 
 from footloose import __version__
@@ -46,6 +62,13 @@ def test_deploying_hands_over_each_module_once_and_then_the_app(node: FakeNode, 
     app_id = App("hello", HOME, services).app_id
     urls = [f"http://10.1.0.1:8080/{app_id}/{name}/" for name in ("one", "two")]
     assert ran.out.split() == ["deployed", app_id, *urls]
+
+
+def test_what_a_node_lost_of_its_state_is_shown_line_by_line(node: FakeNode, cli: Cli) -> None:
+    assert "lost" not in cli("status").out
+    node.answers["/v1/status"] = (200, msgspec.json.encode({**STATUS, "loss": "a record\na data\x1bbase"}))
+    rows = [line.rstrip().split(maxsplit=1) for line in cli("status").out.splitlines() if line.startswith("lost")]
+    assert rows == [["lost", "a record"], ["lost", "a data\\x1bbase"]]
 
 
 def test_deploying_a_bad_file_asks_the_node_nothing(node: FakeNode, cli: Cli, app_file: Path) -> None:
@@ -134,6 +157,34 @@ def test_a_name_that_fits_nothing_is_refused_with_a_hint(
 def test_a_service_is_moved_by_any_of_its_names(node: FakeNode, cli: Cli, service: str) -> None:
     assert cli("move", service, "--to", "munich").code == 0
     assert msgspec.json.decode(node.calls[-1].body) == {"service": WEB, "site": MUNICH}
+
+
+def test_a_site_without_members_is_told_how_to_find_some(node: FakeNode, cli: Cli) -> None:
+    node.members = msgspec.structs.replace(MEMBERS, members=())
+    assert "no other member is known" in cli("members").out
+    assert msgspec.json.decode(cli("members", "--json").out)["members"] == []
+
+
+def test_a_member_that_calls_itself_what_confuses_a_terminal_is_shown_harmless(node: FakeNode, cli: Cli) -> None:
+    evil = msgspec.structs.replace(MEMBERS.members[0], region="\x1b[31m", domain="a\nb")
+    node.members = msgspec.structs.replace(MEMBERS, members=(evil,))
+    out = cli("members").out
+    assert "\x1b" not in out
+    assert len(out.splitlines()) == 2
+
+
+def test_a_site_that_is_absent_is_shown_as_such_within_80_columns(node: FakeNode, cli: Cli) -> None:
+    oslo = msgspec.structs.replace(SITES[2], state="unreachable", absent_since=AT - 60)
+    node.view = msgspec.structs.replace(VIEW, sites=(*SITES[:2], oslo))
+    out = cli("sites").out
+    assert "unreachable" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_an_identity_in_use_twice_is_shown_with_what_to_do(node: FakeNode, cli: Cli) -> None:
+    assert "conflict" not in cli("status").out
+    node.answers["/v1/status"] = (200, msgspec.json.encode({**STATUS, "conflict": "in use twice: stop one of the two"}))
+    assert "conflict  in use twice: stop one of the two" in cli("status").out
 
 
 def test_moving_without_a_site_leaves_it_to_the_node(node: FakeNode, cli: Cli) -> None:

@@ -35,7 +35,10 @@ def test_the_exit_codes_are_all_listed() -> None:
     assert [int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)] == list(Exit)
 
 
-@pytest.mark.parametrize("arguments", [["ps"], ["sites"], ["topology"], ["explain", "pulse"], ["status"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["ps"], ["sites"], ["members"], ["members", "--regions"], ["topology"], ["explain", "pulse"], ["status"]],
+)
 def test_nothing_is_wider_than_a_terminal_of_80_columns(node: FakeNode, cli: Cli, arguments: list[str]) -> None:
     ran = cli(*arguments)
     assert ran.code == 0

@@ -15,6 +15,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from chromium import BROWSER, DRIVER, FLAGS
 from footloose.testbed import LiveHost
+from free_ports import free_port
 
 
 class Visitor:
@@ -58,7 +59,7 @@ def visitor(host: LiveHost, directory: Path) -> Iterator[Visitor]:
     for flag in (*FLAGS, profile, "--window-size=1000,700", "--remote-debugging-pipe"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(executable_path=DRIVER))
+    driver = webdriver.Chrome(options=options, service=Service(executable_path=DRIVER, port=free_port()))
     try:
         yield Visitor(driver)
     finally:

@@ -19,8 +19,6 @@ from test_demo_loopback import SMALL
 
 from footloose.testbed import available
 
-pytestmark = pytest.mark.timeout(240)
-
 needs_namespaces = pytest.mark.skipif(not available(), reason=available().why)
 
 

@@ -14,8 +14,6 @@ from footloose.demo.ground import Loopback
 from footloose.testbed import Host, Link, Role, Router, Topology
 from footloose.testbed.relay import NOT_REAL
 
-pytestmark = pytest.mark.timeout(240)
-
 SMALL = """
 name: small
 routers: {gw: {}, exchange: {}, near: {}, side: {}}

@@ -37,12 +37,12 @@ def chain() -> Topology:
 
 @pytest.fixture
 def chained(tmp_path: Path) -> Iterator[World]:
-    """The home knows the middle site and nobody else; the near one is not there yet."""
+    """The home knows the middle site and nobody else, nor what members know; the near one is not there yet."""
     if not available():
         pytest.skip(available().why)
     with world(chain(), tmp_path) as made:
         middle = made.net.host("mid-site").address
-        made.start("home", options=SiteOptions(extra=("--site", f"{middle}:{API_PORT}")))
+        made.start("home", options=SiteOptions(extra=("--site", f"{middle}:{API_PORT}", "--membership", "off")))
         made.start("mid-site", options=SiteOptions())
         made.deploy()
         yield made

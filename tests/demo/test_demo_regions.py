@@ -64,10 +64,10 @@ def test_two_browsers_in_two_regions_move_apart_and_go_on_seeing_each_other(
             who.waits_until(f"state.site === '{site}' && state.moves.length > 0")
             who.waits_until(f"state.others.some(each => each.name === '{other}')")
         for who, site in ((anna, "a-site"), (carl, "c-site")):
+            who.waits_until("state.rtt_ms < state.first_ms / 2")
             state = who.state
             assert state["host"] == regional.site[site].place.address
             assert state["losses"] == 0
-            assert state["moves"][-1]["after_ms"] < state["first_ms"] / 2
         # Each is served by a copy of its own now: what one says comes to the other through both and the home.
         for who in (anna, carl):
             heard = who.state["others"][0]["last"]
@@ -158,7 +158,7 @@ def test_a_user_who_answers_no_probe_behind_routers_that_answer_none_is_brought_
         [redirect] = [one for one in since(regional, began_at, "redirect") if one["subject"] == prefix][:1]
         assert redirect["inputs"]["rtt_ms"] < redirect["inputs"]["rtt_here_ms"]
         # It stays redirected though no probe ever says how near it is: new visits need not start from the home.
-        assert curl(regional, "quiet-user") == ("1", "a-site")
+        regional.until(lambda: curl(regional, "quiet-user") == ("1", "a-site"), "visits to be sent straight there")
 
 
 def curl(regional: World, host: str) -> tuple[str, str]:
@@ -177,5 +177,5 @@ def curl(regional: World, host: str) -> tuple[str, str]:
 def test_curl_follows_the_redirect(regional: World) -> None:
     if not Path("/usr/bin/curl").exists():
         pytest.skip("curl is not installed")
-    assert regional.until(lambda: curl(regional, "c-user-2")[1] == "c-site", "curl to be sent to the near site")
-    assert curl(regional, "c-user-2") == ("1", "c-site")
+    # By way of another copy at first, if one is known sooner to be nearer than the home.
+    regional.until(lambda: curl(regional, "c-user-2") == ("1", "c-site"), "curl to be sent straight to the near site")

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +13,9 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from chromium import chromium, console_errors
 from footloose.testbed import available
+from free_ports import free_port
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 USERS = 10
 PROVIDERS = {"north-site", "east-site", "south-site", "west-site"}
@@ -45,8 +45,7 @@ class Whole(NamedTuple):
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     if not available():
         pytest.skip(available().why)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with demo_run("--json", "--stay", "--page-port", str(port)) as run:
         run.line_with("all users have settled")
         decisions = json.loads(run.ask_home("explain", "pulse", "--json", "--limit", "500"))
@@ -101,12 +100,14 @@ def test_one_site_is_found_by_dns_alone_and_the_others_by_the_dht(whole: Whole) 
     sites = {site["site"]: site["found_by"] for site in whole.report["sites"]}
     assert sites == {name: "dns" if name == "west-site" else "dht" for name in PROVIDERS}
     found = {(one["outcome"], one["inputs"]["found_by"]) for one in whole.decisions if "found_by" in one["inputs"]}
+    found = {(name, how) for name, how in found if how != "members"}  # which all become that have met
     assert {how for name, how in found if name == "west-site"} == {"dns"}
     assert {how for name, how in found if name in PROVIDERS - {"west-site"}} == {"dht"}
 
 
 def test_the_home_explains_each_redirect_with_figures(whole: Whole) -> None:
-    redirects = [one for one in whole.decisions if one["step"] == "redirect"]
+    # That a site was not heard of for a moment, which a busy machine brings about, sends nobody anywhere.
+    redirects = [one for one in whole.decisions if one["step"] == "redirect" and one["outcome"].startswith("http://")]
     assert len({one["subject"] for one in redirects}) == USERS
     for one in redirects:
         assert "serves and is nearer" in one["reason"]

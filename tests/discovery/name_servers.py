@@ -14,16 +14,7 @@ import dns.query
 import pytest
 
 from footloose.model.site import Endpoint
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that is free for UDP and TCP."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            udp.bind(("127.0.0.1", 0))
-            with contextlib.suppress(OSError):
-                tcp.bind(udp.getsockname())
-                return int(udp.getsockname()[1])
+from free_ports import free_port
 
 
 @contextlib.contextmanager
@@ -94,19 +85,20 @@ class Relay(asyncio.DatagramProtocol):
     def __init__(self, server: Endpoint) -> None:
         self.asked: list[str] = []
         self._server = server
-        self._askers: dict[int, object] = {}
+        self._askers: dict[object, object] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         message = dns.message.from_wire(data)
+        asked = f"{message.question[0].name} {message.question[0].rdtype.name}"
+        of = (message.id, asked)  # two questions under way may have the same id
         if addr == (self._server.host, self._server.port):
-            self._transport.sendto(data, self._askers[message.id])
+            self._transport.sendto(data, self._askers[of])
         else:
-            self._askers[message.id] = addr
-            question = message.question[0]
-            self.asked.append(f"{question.name} {question.rdtype.name}")
+            self._askers[of] = addr
+            self.asked.append(asked)
             self._transport.sendto(data, (self._server.host, self._server.port))
 
 

@@ -10,6 +10,7 @@ from dht_records import identity
 from footloose.core.errors import LocalError, RemoteError
 from footloose.discovery.dht.finder import DhtFinder, routers_of
 from footloose.discovery.dht.node import DhtNode
+from footloose.discovery.dht.wire import Drop
 from footloose.discovery.interface import Discovery
 from footloose.model.network import Hop, Route, RouterId, router_id
 from footloose.model.site import Endpoint, Sighting, Source
@@ -138,11 +139,16 @@ async def test_contacts_and_counts_are_told(cluster: Cluster) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         for size in (0, 10, 1500):
             stranger.sendto(bytes(size), (cluster.addresses[0].host, cluster.addresses[0].port))
+
+    def thrown() -> dict[str, int]:
+        """What was dropped, but for answers that came too late to be awaited still: that is up to the machine."""
+        return {why: count for why, count in nodes[0].stats().dropped.items() if why != Drop.UNEXPECTED.value}
+
     async with asyncio.timeout(PATIENCE_S):
-        while sum(nodes[0].stats().dropped.values()) < 3:
+        while sum(thrown().values()) < 3:
             await sites(nodes[1], ROUTER)
     stats = nodes[0].stats()
-    assert stats.dropped == {"garbage": 2, "oversized": 1}
+    assert thrown() == {"garbage": 2, "oversized": 1}
     assert stats.contacts == len(nodes[0].contacts())
     assert stats.sent > 0
     assert stats.received > 0

@@ -36,7 +36,7 @@ ADDRESSES = ("192.0.2.10", "203.0.113.10", "203.0.113.20", "198.51.100.7")
 """Addresses for documentation (RFC 5737) that the pages' machines and users have, where there are namespaces."""
 PATIENCE_S = 40.0
 """How long a command may take, and how long it may be until a command that looks shows what the page says."""
-_LOOKING = re.compile(r"(curl|footloose (ps|sites|status|topology|explain|logs)|tail|cat)\b")
+_LOOKING = re.compile(r"(curl|footloose (ps|sites|members|status|topology|explain|logs)|tail|cat)\b")
 _LASTING = re.compile(r"footloose node\b")
 _LINKED = ("Makefile", "README.md", "benchmarks", "docs", "scripts", "src", "tests")
 
@@ -166,11 +166,13 @@ class Shell:
     def _end(self) -> None:
         for pid, _ in self._lasting:
             _signal(pid, signal.SIGTERM)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_S
         while any(_alive(pid) for pid, _ in self._lasting) and time.monotonic() < deadline:
             time.sleep(0.05)
         for pid, _ in self._lasting:
             _signal(pid, signal.SIGKILL)
+        while any(_alive(pid) for pid, _ in self._lasting):
+            time.sleep(0.05)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -16,7 +16,6 @@ PAGES = [
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 def test_the_commands_of_a_page_do_what_it_says(page: Path) -> None:
     assert (failure := run_page(page)) is None, failure

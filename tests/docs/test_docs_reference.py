@@ -12,7 +12,7 @@ import yaml
 from aiohttp import web
 from jsonschema import Draft202012Validator
 
-from footloose.bench import coordinates, dht
+from footloose.bench import coordinates, dht, recovery
 from footloose.bench.switch import Result
 from footloose.core.clock import SystemClock
 from footloose.core.identity import Identity
@@ -78,6 +78,16 @@ def test_the_figures_of_the_switch_in_the_readme_are_those_of_the_results() -> N
     rows = re.findall(r"^\| (?:direct|hot|cold): [^|]+ \|(.*)\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert [row.split("|") for row in rows] == [[f" {ms:.0f} ms " for ms in row] for row in figures]
     assert f"{len(result.rows[0].samples_ms)} samples each" in (ROOT / "README.md").read_text()
+
+
+def test_the_figures_of_recovery_in_the_benchmarks_page_are_those_of_the_results_and_within_the_bar() -> None:
+    result = msgspec.json.decode((ROOT / "benchmarks/results/recovery.json").read_bytes(), type=recovery.Result)
+    page = (ROOT / "docs/how-to/run-the-benchmarks.md").read_text()
+    for row in result.rows:
+        figures = (row.assignments, row.first_ms, row.mean_ms, row.median_ms, row.p95_ms, row.stdev_ms)
+        assert f"| {' | '.join(f'{one:.0f}' for one in figures)} |" in page
+        assert row.p95_ms <= result.bar_ms
+        assert f"{len(row.samples_ms)} samples each" in page
 
 
 def test_the_figures_of_coordinates_are_those_of_the_results() -> None:

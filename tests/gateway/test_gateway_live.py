@@ -2,10 +2,24 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 
 import pytest
-from gateway_support import HERE, TEXT, WEB, Endless, Site, Sites, chat, connected, route, sent_to, soon
+from gateway_support import (
+    HERE,
+    TEXT,
+    WEB,
+    Endless,
+    Site,
+    Sites,
+    chat,
+    connected,
+    eventually,
+    route,
+    sent_to,
+    soon,
+)
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -55,7 +69,7 @@ async def test_events_carry_the_connection_and_the_kind_of_message(sites: Sites)
     async with connect(ws(site, "/room?name=x")) as socket:
         await socket.send("text é")
         await socket.send(b"\x00binary")
-    await site.until(lambda: len(events) == 4)
+    await eventually(lambda: len(events) == 4)
     kinds = [(env["FOOTLOOSE_EVENT"], env["CONTENT_TYPE"].split(";")[0], body) for env, body in events]
     assert kinds == [
         ("open", "application/octet-stream", b""),
@@ -174,7 +188,7 @@ async def test_a_new_user_with_a_redirect_is_taken_and_told_at_once(sites: Sites
 
 
 async def test_users_of_a_service_that_leaves_are_told_where_to_and_let_go(sites: Sites) -> None:
-    site = await sites.start({"chat": chat}, sweep_s=0.05, leave_s=0.3)
+    site = await sites.start({"chat": chat}, sweep_s=0.05, leave_s=2.0)
     async with connect(ws(site)) as socket:
         site.install(moved=(Moved(WEB, f"http://home:1/{WEB}/", soon()),))
         assert json.loads(await heard(socket))["url"] == f"ws://home:1/{WEB}/"
@@ -239,7 +253,7 @@ def _level(site: Site) -> int:
 async def test_a_quiet_user_is_pinged_and_one_that_is_gone_is_let_go(
     sites: Sites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "WEBSOCKET_PING_S", 0.2)
+    monkeypatch.setattr(wire, "WEBSOCKET_PING_S", 1.0)
     monkeypatch.setattr(wire, "_CLOSE_WAIT_S", 0.2)
     site = await sites.start({"chat": chat}, sweep_s=0.05)
     async with connect(ws(site)) as alive:
@@ -251,6 +265,19 @@ async def test_a_quiet_user_is_pinged_and_one_that_is_gone_is_let_go(
             assert b"\x88" in rest
         await alive.send("x")
         assert await heard(alive) == "you said x"
+
+
+async def test_a_quiet_user_is_asked_before_it_is_let_go_also_by_a_worker_that_stood_still(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "WEBSOCKET_PING_S", 0.2)
+    site = await sites.start({"chat": chat}, sweep_s=0.05)
+    async with connect(ws(site)) as quiet:
+        threading.Event().wait(1.0)  # the worker's loop does not run
+        for _ in range(20):  # and then sees to the time first
+            await asyncio.sleep(0)
+        await quiet.send("x")
+        assert await heard(quiet) == "you said x"
 
 
 async def _read_until_reset(reader: asyncio.StreamReader) -> bytes:
@@ -303,7 +330,7 @@ async def test_what_was_sent_before_leaving_is_still_handled_and_then_the_close(
         await socket.send("second")
         await asyncio.to_thread(endless.entered.acquire)
     endless.release.set()
-    await site.until(lambda: events[-1][0] == "close")
+    await eventually(lambda: events[-1][0] == "close")
     assert events == [("open", b""), ("message", b"first"), ("message", b"second"), ("close", b"")]
 
 

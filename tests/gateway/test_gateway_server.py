@@ -229,7 +229,7 @@ async def test_a_service_with_too_much_waiting_turns_users_away_at_once(sites: S
 
 
 async def test_a_slow_sender_is_timed_out_and_an_idle_one_let_go(sites: Sites) -> None:
-    site = await sites.start({"hello": hello}, request_s=0.2, idle_s=0.2, sweep_s=0.05)
+    site = await sites.start({"hello": hello}, request_s=1.0, idle_s=1.0, sweep_s=0.05)
     assert Answer(await talk(site.port, b"GET / HTTP/1.1\r\nHost:")).status == 408
     head = f"POST /{WEB}/ HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na".encode()
     assert Answer(await talk(site.port, head)).status == 408
@@ -240,7 +240,7 @@ async def test_a_slow_sender_is_timed_out_and_an_idle_one_let_go(sites: Sites) -
 
 
 async def test_a_trickle_does_not_prolong_the_time_a_request_may_take(sites: Sites) -> None:
-    site = await sites.start({"hello": hello}, request_s=0.3, sweep_s=0.05)
+    site = await sites.start({"hello": hello}, request_s=1.0, sweep_s=0.05)
     async with connected(site.port) as (reader, writer):
         answer = asyncio.create_task(reader.read())
         while not answer.done():

@@ -207,6 +207,15 @@ def test_a_copy_whose_lease_ran_out_while_its_site_was_down_gets_the_time_to_be_
     assert [effect for effect in again.wake(1001.0 + IDLE_BEFORE_RETIRE_S) if isinstance(effect, EndCopy)]
 
 
+def test_a_copy_is_not_unused_for_having_no_users_while_its_site_stood_still() -> None:
+    desk = a_desk()
+    granted(desk, a_request())
+    desk.stood_still(1000.0)
+    assert not [effect for effect in desk.wake(1000.0) if isinstance(effect, EndCopy)]
+    assert desk.all_held()[0].state is State.GRACE
+    assert [effect for effect in desk.wake(1001.0 + IDLE_BEFORE_RETIRE_S) if isinstance(effect, EndCopy)]
+
+
 def test_a_copy_that_cannot_be_run_loses_all_its_leases() -> None:
     desk = a_desk()
     lease = granted(desk, a_request())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from membership_network import node_name
 
 from footloose.core.errors import IllegalTransition, LocalError
-from footloose.core.limits import MEMBERS_GONE, MEMBERS_LOST, MEMBERSHIP_SEEDS
+from footloose.core.limits import MEMBERS_GONE, MEMBERS_LOST, MEMBERSHIP_MET, MEMBERSHIP_SEEDS
 from footloose.membership.card import Accusation, Card, Facts
 from footloose.membership.config import LAN, WAN, plain_swim
 from footloose.membership.health import LocalHealth
@@ -170,6 +170,36 @@ def test_seeds_are_tried_ever_more_seldom_and_left_alone_while_they_are_there() 
 def test_there_is_a_limit_to_seeds() -> None:
     with pytest.raises(LocalError, match="seeds"):
         Seeds(random.Random(1)).add([Endpoint("10.0.0.1", port) for port in range(1, MEMBERSHIP_SEEDS + 2)], 0.0)
+
+
+def test_one_met_is_tried_until_it_is_there_and_then_no_more() -> None:
+    seeds, met = Seeds(random.Random(1)), Endpoint("10.0.0.1", 1)
+    seeds.meet(met, 0.0)
+    assert seeds.take_due(lambda _: False, 0.0) == [met]
+    assert seeds.deadline < 2.0
+    assert seeds.take_due(lambda _: True, seeds.deadline) == []
+    assert seeds.deadline == math.inf
+
+
+def test_those_met_longest_ago_make_room_and_those_named_stay() -> None:
+    seeds, named = Seeds(random.Random(1)), [Endpoint("10.0.0.1", port) for port in range(1, MEMBERSHIP_SEEDS + 1)]
+    met = [Endpoint("10.0.0.2", port) for port in range(1, MEMBERSHIP_MET + 3)]
+    seeds.add(named, 0.0)
+    for one in met[:-1]:
+        seeds.meet(one, 0.0)
+    seeds.meet(met[1], 0.0)  # met again: the one after it goes next
+    seeds.meet(met[-1], 0.0)
+    kept = [one for one in met if one not in (met[0], met[2])]
+    assert sorted(seeds.take_due(lambda _: False, 0.0), key=str) == sorted([*named, *kept], key=str)
+
+
+def test_one_met_that_is_named_later_stays() -> None:
+    seeds, both = Seeds(random.Random(1)), Endpoint("10.0.0.1", 1)
+    seeds.meet(both, 0.0)
+    seeds.add([both], 0.0)
+    for port in range(1, MEMBERSHIP_MET + 2):
+        seeds.meet(Endpoint("10.0.0.2", port), 0.0)
+    assert both in seeds.take_due(lambda _: False, 0.0)
 
 
 # Views

@@ -171,7 +171,7 @@ def test_two_cards_that_differ_are_never_signed_alike(one: Card, other: Card) ->
 
 def test_a_signed_card_is_genuine_on_the_other_side_and_no_other_is() -> None:
     notary = IdentityNotary(identity_of(1))
-    facts = Facts("somewhere", "rack", 7, 33, 2, Coordinate((1.1, 2.2, 3.3, 4.4, 5.5), 0.7, 0.3, 0.1))
+    facts = Facts("somewhere", "rack", 7, 33, 2, Coordinate((1.1, 2.2, 3.3, 4.4, 5.5), 0.7, 0.3, 0.1), 7443)
     card = notary.sign_card(Card(node_name(1), Endpoint("10.0.0.1", 1), (1, 2, 3), False, facts))
     (read,) = decode(encode(Gossip((card,)))).news  # type: ignore[union-attr]
     assert read == card
@@ -189,6 +189,8 @@ def test_a_signed_card_is_genuine_on_the_other_side_and_no_other_is() -> None:
     [
         Card(node_name(1), Endpoint("a.name.example", 1), (1, 1, 1), False, Facts()),
         Card(node_name(1), Endpoint("10.0.0.1", 1), (1, 1, 1), False, Facts(region="x" * 99)),
+        Card(node_name(1), Endpoint("10.0.0.1", 1), (1, 1, 1), False, Facts(domain="ü" * 17)),
+        Card(node_name(1), Endpoint("10.0.0.1", 1), (1, 1, 1), False, Facts(api_port=65_536)),
         Card(node_name(1), Endpoint("10.0.0.1", 1), (1, 1, 1), False, Facts(capacity=-1)),
         Card(node_name(1), Endpoint("10.0.0.1", 0), (1, 1, 1), False, Facts()),
     ],

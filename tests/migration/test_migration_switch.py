@@ -294,3 +294,40 @@ def test_an_answer_nobody_waits_for_changes_nothing(event: object) -> None:
 
 def test_two_switches_for_one_site_go_by_different_names() -> None:
     assert Switch(SERVICE, SITE, 1.0).request_id != Switch(SERVICE, SITE, 1.000001).request_id
+
+
+def test_a_copy_is_not_silent_for_not_being_heard_of_while_its_customer_stood_still() -> None:
+    switch = serving()
+    switch.wake(1.0)
+    switch.stood_still(20.0)
+    assert switch.receive(PollFailed("timed out"), 21.0) == []
+    assert switch.wake(21.5) == [Poll(SERVICE, SITE, switch.request_id, "lease", renew=False)]
+    assert switch.state is State.SERVING
+
+
+def test_a_copy_that_is_silent_also_when_it_is_listened_to_is_suspect_soon_after_its_customer_stood_still() -> None:
+    switch = serving()
+    switch.wake(1.0)
+    switch.stood_still(20.0)
+    switch.receive(PollFailed("timed out"), 20.0 + SILENT_AFTER_S)
+    assert switch.state is State.SUSPECT
+
+
+def test_a_lease_that_ran_out_while_its_customer_stood_still_is_renewed() -> None:
+    switch = serving()
+    switch.stood_still(100.0)
+    assert switch.wake(100.0) == [Poll(SERVICE, SITE, switch.request_id, "lease", renew=True)]
+    assert switch.state is State.SERVING
+    switch.receive(PollAnswered(lease=a_lease(100.1)), 100.1)
+    switch.wake(101.2)
+    assert switch.usable_until == 160.1
+
+
+def test_an_answer_that_waited_while_the_customer_stood_still_is_as_good_as_any() -> None:
+    switch = Switch(SERVICE, SITE, 0.0)
+    switch.start()
+    switch.stood_still(1000.0)
+    switch.wake(1000.0)
+    assert switch.state is State.ASKING
+    switch.receive(LeaseAnswered(lease=a_lease(1000.0)), 1000.0)
+    assert switch.state is State.SERVING

@@ -12,7 +12,8 @@ import msgspec
 from footloose.core.errors import LocalError
 from footloose.model.app import GuestKind, Limits
 from footloose.model.guest import GuestAnswer
-from footloose.node.worker import WorkerConfig, serve
+from footloose.node.control import WorkerConfig
+from footloose.node.worker import serve
 
 TEXT = b"Content-Type: text/plain\n\n"
 

@@ -1,6 +1,7 @@
 """Real sites on loopback addresses, as processes, and what their users and operators do."""
 
 import http.client
+import itertools
 import os
 import signal
 import socket
@@ -22,14 +23,16 @@ from footloose.core.digest import digest_of
 from footloose.model.app import GuestKind, Limits, Service, ServiceId
 from footloose.model.decision import Decision
 from footloose.model.site import Endpoint
-from footloose.model.view import View, ViewService
+from footloose.model.view import View, ViewMember, ViewService
 from footloose.testbed.sites import API_PORT, SiteOptions, SiteProcess, Sites, command_line
 
 T = TypeVar("T")
 GATEWAY_PORT = 8080
-WAIT_S = 30.0
+WAIT_S = 60.0
 """Longest wait for anything; things take a fraction of a second where nothing else runs."""
 USER = "127.0.0.1"
+_NETWORKS = itertools.count(int.from_bytes(os.urandom(2), "big"))
+"""A number for the addresses of each town: no two of one run share any, and two runs at a time hardly ever."""
 
 
 def eventually(look: Callable[[], T], within_s: float = WAIT_S) -> T:
@@ -174,6 +177,18 @@ class Site:
         """What it sees."""
         return self.admin.view()
 
+    def member(self, other: "Site") -> ViewMember | None:
+        """Another site as a member, if it is in view."""
+        return next((one for one in self.admin.members().members if one.node == other.node), None)
+
+    def holds(self, other: "Site", state: str) -> None:
+        """Wait until it takes another site to be ``alive``, ``unreachable`` or ``left``."""
+        eventually(lambda: (one := self.member(other)) is not None and one.state == state)
+
+    def state_of(self, other: "Site") -> str:
+        """What ``footloose sites`` says of another site."""
+        return next((site.state for site in self.view().sites if site.node == other.node), "not known")
+
     def places(self, service: ServiceId) -> dict[str, ViewService]:
         """Where a service runs, by the site's name."""
         return {one.site_name: one for one in self.view().services if one.service == service}
@@ -224,8 +239,12 @@ class Site:
 
 
 def service(code: bytes, name: str = "web", **changes: object) -> Service:
-    """A handler as an owner describes it."""
-    return msgspec.structs.replace(Service(name, digest_of(code), GuestKind.HANDLER), **changes)
+    """A handler as an owner describes it who moves all users by hand.
+
+    On one machine it is chance which site is nearer, and by how much more than it takes to move users there.
+    """
+    made = Service(name, digest_of(code), GuestKind.HANDLER, follow_users=False)
+    return msgspec.structs.replace(made, **changes)
 
 
 class Town:
@@ -234,7 +253,8 @@ class Town:
     def __init__(self, sites: Sites, leaving: ExitStack | None = None) -> None:
         self._sites = sites
         self._leaving = leaving if leaving is not None else ExitStack()
-        self._net = f"127.{100 + os.urandom(1)[0] % 150}.{os.urandom(1)[0]}"
+        number = next(_NETWORKS)
+        self._net = f"127.{100 + number // 256 % 150}.{number % 256}"
         self._hosts = 0
 
     def address(self) -> str:
@@ -280,13 +300,29 @@ def answering(text: str) -> bytes:
     return _handler("", text)
 
 
-def slow(text: str, turns: int = 300_000_000) -> bytes:
-    """A handler that is busy for a while (some tenths of a second) and then answers ``text``."""
-    work = f"(local $left i64) (local.set $left (i64.const {turns}))" + (
-        "(loop $on (local.set $left (i64.sub (local.get $left) (i64.const 1)))"
-        " (br_if $on (i32.eqz (i64.eqz (local.get $left)))))"
+def slow(text: str, seconds: float) -> bytes:
+    """A command that is busy for so long by the clock, however fast this machine is, and then answers ``text``."""
+    answer, length = _answer(text)
+    return bytes(
+        wat2wasm(
+            f"""(module
+              (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
+              (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+              (memory (export "memory") 1)
+              (data (i32.const 64) "{answer}")
+              (func $now (result i64)
+                (drop (call $clock (i32.const 1) (i64.const 0) (i32.const 0))) (i64.load (i32.const 0)))
+              (func $work (local $left i32)
+                (local.set $left (i32.const 1000000))
+                (loop $on (br_if $on (local.tee $left (i32.sub (local.get $left) (i32.const 1))))))
+              (func (export "_start") (local $end i64)
+                (local.set $end (i64.add (call $now) (i64.const {int(seconds * 1e9)})))
+                (loop $on (call $work) (br_if $on (i64.lt_s (call $now) (local.get $end))))
+                (i32.store (i32.const 16) (i32.const 64))
+                (i32.store (i32.const 20) (i32.const {length}))
+                (drop (call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 24)))))"""
+        )
     )
-    return _handler(work, text)
 
 
 def pulse() -> bytes:
@@ -304,9 +340,14 @@ def endless() -> bytes:
     return _handler("(loop $on (br $on))", "")
 
 
-def _handler(work: str, text: str) -> bytes:
+def _answer(text: str) -> tuple[str, int]:
+    """An answer as the text of a module says it, and how many bytes it is."""
     answer = f"Content-Type: text/plain\\r\\n\\r\\n{text}"
-    length = len(answer.encode().decode("unicode_escape"))
+    return answer, len(answer.encode().decode("unicode_escape"))
+
+
+def _handler(work: str, text: str) -> bytes:
+    answer, length = _answer(text)
     return bytes(
         wat2wasm(
             f"""(module
@@ -334,6 +375,15 @@ def alive(pid: int) -> bool:
 def children(pid: int) -> list[int]:
     """The processes a process started."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def crash(*sites: Site) -> None:
+    """Kill nodes, and wait until none of the processes they started is left."""
+    left = [pid for site in sites for pid in children(site.process.pid)]
+    assert len(left) >= 2 * len(sites)  # a worker and the compiler each
+    for site in sites:
+        site.process.kill()
+    eventually(lambda: not any(alive(pid) for pid in left))
 
 
 def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:

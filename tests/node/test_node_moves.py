@@ -68,7 +68,7 @@ def test_a_service_moves_its_users_follow_and_come_back(pair: Pair) -> None:
     back = get(edge.url(service, "again"))
     assert (back.status, back.location) == (302, home.url(service, "again"))
     assert get(home.url(service)).status == 200
-    assert gone_from(edge, service)()
+    eventually(gone_from(edge, service))
     assert "all users were moved to here by hand" in home.explained("there")
 
 

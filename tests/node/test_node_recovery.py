@@ -3,21 +3,12 @@
 import threading
 
 import pytest
-from node_sites import Site, Town, Visitor, alive, answering, children, eventually, follow, get, moved
+from node_sites import Site, Town, Visitor, answering, crash, eventually, follow, get, moved
 
 from footloose.core.errors import FootlooseError
 from footloose.model.app import ServiceId
 
 pytestmark = pytest.mark.slow
-
-
-def crash(*sites: Site) -> None:
-    """Kill nodes, and wait until none of the processes they started is left."""
-    left = [pid for site in sites for pid in children(site.process.pid)]
-    assert len(left) >= 2 * len(sites)  # a worker and the compiler each
-    for site in sites:
-        site.process.kill()
-    eventually(lambda: not any(alive(pid) for pid in left))
 
 
 def test_home_apps_and_copies_serve_again_from_their_own_disks_with_no_network(town: Town) -> None:
@@ -30,7 +21,7 @@ def test_home_apps_and_copies_serve_again_from_their_own_disks_with_no_network(t
     edge.restart()  # alone: nobody else is there
     assert get(edge.url(service)).body == "hello"
     assert get(edge.url(own)).body == "at home at edge"
-    edge.process.kill()
+    crash(edge)
     home.restart()  # alone as well
     assert get(home.url(service)).body == "hello"
     assert home.places(service)["edge"].state == "suspect"
@@ -83,7 +74,7 @@ def test_a_lease_of_a_service_that_is_gone_is_given_back_after_a_restart(town: T
     home, edge = town.pair()
     service = home.deploy(answering("hello"))
     moved(home, edge, service)
-    edge.process.kill()  # so that it cannot be told
+    crash(edge)  # so that it cannot be told
     home.admin.remove(ServiceId(service.split("/")[0]))
     crash(home)
     edge.restart()

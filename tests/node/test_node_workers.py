@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import textwrap
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,20 @@ async def test_workers_serve_what_they_are_told_and_report_whom(made: Made) -> N
     assert (seen.service, seen.prefix, seen.requests) == (service("hello"), HERE, 1)
 
 
+async def test_workers_that_have_begun_serve_nobody_before_the_start_and_then_by_the_latest_table(made: Made) -> None:
+    workers = Workers(Endpoint("127.0.0.1", 0), 2, made.run_dir, made.reports.append, command=FAKE)
+    made.all.append(workers)
+    workers.begin()
+    early = asyncio.create_task(fetch(workers, "hello"))
+    await eventually(lambda: len(pids(workers)) == 2)
+    workers.push(*table(1))
+    workers.push(*table(2, "hello"))
+    assert [(status.serving, status.version) for status in workers.statuses] == [(False, -1)] * 2
+    await workers.start()
+    assert [(status.serving, status.version) for status in workers.statuses] == [(True, 2)] * 2
+    assert int(await early) in pids(workers)
+
+
 async def test_an_older_table_does_not_replace_a_newer_one(made: Made) -> None:
     workers = await made.start()
     workers.push(*table(2, "hello"))
@@ -197,6 +212,26 @@ async def test_a_worker_that_hangs_is_replaced(made: Made, monkeypatch: pytest.M
     await eventually(lambda: workers.statuses[1].restarts == 1 and workers.statuses[1].serving)
     assert not alive(victim)
     assert workers.statuses[0].restarts == 0
+
+
+async def test_workers_are_not_taken_for_hung_because_they_and_their_node_stood_still(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers_module, "WORKER_SILENT_S", 2.0)
+    workers = await made.start(2)
+    workers.push(*table(1, "hello"))
+    await workers.applied(1)
+    before = pids(workers)
+    for pid in before:
+        os.kill(pid, signal.SIGSTOP)
+    threading.Event().wait(2.6)  # the node too: its loop does not run
+    await asyncio.sleep(2 * workers_module._EXIT_S)  # it is the first to go on, with time enough to give them up
+    for pid in before:
+        os.kill(pid, signal.SIGCONT)
+    workers.push(*table(2, "hello"))
+    await workers.applied(2)
+    assert int(await fetch(workers, "hello")) in before
+    assert [(status.pid, status.restarts) for status in workers.statuses] == [(pid, 0) for pid in before]
 
 
 async def test_a_worker_stuck_in_a_table_is_replaced_and_stopping_does_not_wait_for_it(
@@ -326,8 +361,12 @@ async def test_both_families_are_served_on_one_socket(made: Made) -> None:
     writer.write(f"GET /{service('hello')}/ HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n".encode())
     assert b"200 OK" in await reader.read()
     writer.close()
-    prefixes = {one.prefix for report in made.reports for one in report.observations}
-    assert prefixes == {HERE, Prefix("::/48")}
+
+    def prefixes() -> set[Prefix]:
+        return {one.prefix for report in made.reports for one in report.observations}
+
+    await eventually(lambda: len(prefixes()) >= 2)
+    assert prefixes() == {HERE, Prefix("::/48")}
 
 
 async def test_the_real_worker_serves_a_real_guest(made: Made, tmp_path: Path) -> None:

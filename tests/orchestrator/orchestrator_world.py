@@ -44,6 +44,7 @@ from footloose.orchestrator.messages import (
     CopyEnded,
     CopyEvent,
     CustomerHeard,
+    CustomerLeft,
     Discover,
     DiscoveryFinished,
     Effect,
@@ -560,10 +561,15 @@ class World:
         if held.state is LeaseState.ENDED:
             site.held.pop(lease_id, None)
             site.meter.pop(lease_id, None)
+            self._customer_left(site, held.lease)
             self._follow_another(site, held.lease.service)
         else:
             site.held[lease_id] = held
             site.meter.setdefault(lease_id, [])
+
+    def _customer_left(self, site: Site, lease: Lease) -> None:
+        if lease.customer not in [held.lease.customer for held in site.desk.leases_of(lease.service)]:
+            self.tell(site, CustomerLeft(lease.service, lease.customer))
 
     def _follow_another(self, site: Site, service: ServiceId) -> None:
         """A copy's customer has gone: if another leases the copy too, that one is its parent now."""

@@ -24,6 +24,7 @@ from footloose.orchestrator.loop import REST_PER_USER_S
 from footloose.orchestrator.memory import Located, Running
 from footloose.orchestrator.messages import (
     CustomerHeard,
+    CustomerLeft,
     Discover,
     DiscoveryFinished,
     Effect,
@@ -285,6 +286,17 @@ def test_users_are_sent_back_to_a_customer_that_is_nearer_without_a_lease_while_
     assert running_in(scene).redirects == ()
     hear(scene)
     assert [one.url for one in running_in(scene).redirects] == [f"{NEAR_AT.gateway}/{scene.service}/"]
+
+
+def test_no_users_are_sent_back_to_a_customer_that_has_given_up_its_lease() -> None:
+    scene = a_copy()
+    hear(scene)
+    placed(scene)
+    assert [one.url for one in running_in(scene).redirects] == [f"{NEAR_AT.gateway}/{scene.service}/"]
+    scene.tell(CustomerLeft(scene.service, NEAR_AT.node))
+    assert running_in(scene).redirects == ()
+    assert asked(scene.seen) == [NEAR_AT.node]  # it may run a copy as any other site may
+    assert scene.tell(CustomerLeft(scene.service, NEAR_AT.node)) == []
 
 
 def test_at_home_users_are_nobody_elses_whoever_asks_after_a_copy() -> None:

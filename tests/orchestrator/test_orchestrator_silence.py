@@ -1,19 +1,42 @@
 """Sites that fall silent and come back, and users who answer no probe."""
 
 import pytest
-from test_orchestrator_by_hand import FAR_AT, HOME, NEAR_AT, PREFIX, USER, Scene, an_app, asked, redirects
+from test_orchestrator_by_hand import (
+    FAR_AT,
+    HOME,
+    NEAR_AT,
+    PREFIX,
+    USER,
+    Scene,
+    an_app,
+    asked,
+    reasons,
+    redirects,
+    released,
+)
 
-from footloose.core.limits import REFUSAL_MEMORY_S, SILENT_AFTER_S, UNREACHED_MEMORY_S
+from footloose.core.codec import sign
+from footloose.core.limits import (
+    IDLE_BEFORE_RETIRE_S,
+    REFUSAL_MEMORY_S,
+    SILENT_AFTER_S,
+    UNREACHED_MEMORY_S,
+    USER_MEMORY_S,
+)
 from footloose.migration.switch import LeaseAnswered, PollAnswered, PollFailed, State
 from footloose.model.network import Hop, Observation, Route, router_id
 from footloose.model.site import Sighting, SiteRecord, Source
 from footloose.orchestrator.messages import (
+    CopyEvent,
     DiscoveryFinished,
     Effect,
     Measure,
     RouteTraced,
     RttMeasured,
+    ServiceStarted,
+    ServiceStopped,
     SiteSighted,
+    StoodStill,
 )
 
 EXCHANGE = "203.0.113.9"
@@ -61,6 +84,7 @@ def test_users_of_a_silent_copy_go_to_the_next_nearest_at_once() -> None:
     effects = silence(scene, NEAR_AT)
     assert scene.loop.services[scene.service].copies[NEAR_AT.node].state is State.SUSPECT
     assert redirects(effects) == {}
+    assert f"{NEAR_AT.name} is not heard of: no answer" in reasons(effects)
     assert asked(effects) == [FAR_AT.node]
     assert redirects(scene.grant(FAR_AT)) == {PREFIX: f"{FAR_AT.gateway}/{scene.service}/"}
 
@@ -138,3 +162,45 @@ def test_a_site_that_cannot_be_reached_is_not_asked_again_on_the_strength_of_its
     assert NEAR_AT.node not in asked(scene.seen[before:])
     measured(scene, NEAR_AT, 10.0)
     assert NEAR_AT.node in asked(scene.seen[before:])
+
+
+def test_after_a_standstill_users_copies_and_redirects_are_what_they_were() -> None:
+    scene = both_measured()
+    before = scene.loop.services[scene.service].redirects
+    assert [one.prefix for one in before] == [PREFIX]
+    gap_s = 3 * max(SILENT_AFTER_S, USER_MEMORY_S, IDLE_BEFORE_RETIRE_S)
+    scene.now += gap_s
+    scene.tell(StoodStill(gap_s))
+    seen = len(scene.seen)
+    scene.seen += scene.loop.wake(scene.now)
+    scene.copy_event(NEAR_AT, PollFailed("no answer"))  # the one that was on its way
+    running = scene.loop.services[scene.service]
+    assert (list(running.users), running.copies[NEAR_AT.node].state) == ([PREFIX], State.SERVING)
+    assert running.placement.assignment == {PREFIX: NEAR_AT.node}
+    assert released(scene.seen[seen:]) == []
+    effects = scene.copy_event(NEAR_AT, PollAnswered(lease=scene.lease(NEAR_AT, NEAR_AT.name.replace(".", ""))))
+    assert redirects(effects) == {PREFIX: before[0].url}
+
+
+def test_a_copy_in_use_is_kept_after_its_customer_restarted_though_no_finder_has_come_upon_its_site() -> None:
+    """Announcements come back only after minutes; until then a worse site, or none, is all that is found."""
+    scene = Scene(an_app())
+    lease = scene.lease(NEAR_AT, "before")
+    web = scene.app.services[0]
+    scene.tell(ServiceStopped(scene.service, "restart"))
+    scene.tell(ServiceStarted(scene.service, web, sign(scene.app, HOME), None, (lease,)))
+    scene.users()  # one of them came home meanwhile
+    scene.tell(RouteTraced(PREFIX, Route(USER, (Hop(1, EXCHANGE, 50.0),), 80.0)))
+    sighted(scene, FAR_AT, 200.0)
+    scene.tell(DiscoveryFinished(PREFIX))
+    measured(scene, FAR_AT, 300.0)
+    request_id = scene.loop.services[scene.service].copies[NEAR_AT.node].request_id
+    seen = Observation(scene.service, PREFIX, USER, requests=1, open_websockets=1, rtt_ms=10.0)
+    for _ in range(int(IDLE_BEFORE_RETIRE_S) + 10):
+        scene.now += 1.0
+        renewed = scene.lease(NEAR_AT, "before")
+        scene.tell(CopyEvent(scene.service, NEAR_AT.node, request_id, PollAnswered((seen,), renewed)))
+        scene.seen += scene.loop.wake(scene.now)
+    assert released(scene.seen) == []
+    assert [effect.by for effect in scene.seen if isinstance(effect, Measure)].count(NEAR_AT.node) == 1
+    assert redirects(measured(scene, NEAR_AT, 10.0)) == {PREFIX: lease.url}

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from footloose.core.clock import SystemClock
 from footloose.core.errors import LocalError
 from footloose.simulation.arrivals import Arrivals
-from footloose.simulation.clock import SkewedClock
+from footloose.simulation.clock import EPOCH_S, MachineClock
 from footloose.simulation.disk import Disk
 from footloose.simulation.engine import Engine, Wakeup
 from footloose.simulation.network import Conditions, Network
@@ -189,15 +190,18 @@ def test_crashes_lose_tear_or_keep_what_was_not_synced() -> None:
     assert any(b"\0" in outcome for outcome in outcomes)
 
 
-def test_a_clock_drifts_and_shows_a_jump_only_after_a_restart() -> None:
+def test_a_clock_drifts_and_a_step_ahead_is_taken_over_while_one_back_shows_only_after_a_restart() -> None:
     engine = Engine(1)
-    clock = SkewedClock(engine, offset_s=5.0, drift=0.001)
+    clock = MachineClock(engine, offset_s=5.0, drift=0.001)
+    process = SystemClock(clock.wall, clock.monotonic)
     engine.run(1000.0)
-    assert clock.now() == pytest.approx(1006.0)
+    assert process.now() == pytest.approx(EPOCH_S + 1006.0)
     clock.jump(-3600.0)
-    assert clock.now() == pytest.approx(1006.0)
-    clock.restart()
-    assert clock.now() == pytest.approx(1006.0 - 3600.0)
+    assert process.now() == pytest.approx(EPOCH_S + 1006.0)
+    clock.jump(7200.0)
+    assert process.now() == pytest.approx(EPOCH_S + 1006.0 + 3600.0)
+    clock.jump(-1800.0)
+    assert SystemClock(clock.wall, clock.monotonic).now() == pytest.approx(EPOCH_S + 1006.0 + 1800.0)
 
 
 def test_arrivals_come_at_their_rate_on_average_until_they_are_stopped() -> None:

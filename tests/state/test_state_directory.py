@@ -22,6 +22,7 @@ from footloose.core.errors import LocalError
 from footloose.core.identity import Identity
 from footloose.state.database import Database
 from footloose.state.directory import StateDirectory
+from footloose.state.frames import first_line
 from footloose.state.leases import Side
 
 HERE = Path(__file__).parent
@@ -147,12 +148,12 @@ def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
             opened(path)
 
 
-@pytest.mark.parametrize("name", ["artifacts", "compiled", "site.db"])
+@pytest.mark.parametrize("name", ["artifacts", "compiled", "site.db", "intent.log"])
 def test_something_else_where_our_files_should_be_is_told(path: Path, name: str) -> None:
     opened(path).close()
     there = path / name
     shutil.rmtree(there) if there.is_dir() else there.unlink()
-    there.write_text("") if name != "site.db" else there.mkdir()
+    there.mkdir() if "." in name else there.write_text("")
     with pytest.raises(LocalError, match=name):
         opened(path)
 
@@ -163,6 +164,7 @@ def test_something_else_where_our_files_should_be_is_told(path: Path, name: str)
 def filled(path: Path) -> None:
     with opened(path) as state:
         for number in range(40):
+            state.decisions.add([facts.decision(number)])
             state.apps.put(facts.app(f"app{number:02}"), facts.NOW)
             state.leases.put(Side.PROVIDER, facts.lease(number), facts.request(number), state="active")
 
@@ -186,16 +188,81 @@ def test_a_damaged_database_is_moved_aside_and_told(
     database.write_bytes(damaged)
     with caplog.at_level(logging.ERROR), opened(path) as state:
         assert state.loss is not None
-        assert "apps, leases and decisions in it are lost" in state.loss
+        assert "decisions, logs and known sites in it are lost" in state.loss
         assert state.loss in caplog.text
-        assert state.apps.list() == ()
-        state.apps.put(facts.app(), facts.NOW)
+        assert state.decisions.recent() == ()
+        assert (len(state.apps.list()), len(state.leases.open(Side.PROVIDER))) == (40, 40)
+        state.decisions.add([facts.decision(1)])
     (aside,) = (file for file in path.glob("site.db.damaged-*") if not file.name.endswith(("-wal", "-shm")))
     assert aside.read_bytes() == damaged
     assert aside.name in state.loss
     with opened(path) as state:
         assert state.loss is None
-        assert len(state.apps.list()) == 1
+        assert len(state.decisions.recent()) == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "kept"),
+    [
+        (lambda _: b"this is no record at all" * 100, 0),
+        (lambda data: data[:4096] + bytes(4096) + data[8192:], 36),
+        (lambda data: b"X" + data[1:], 40),
+        (lambda _: b"", 0),
+    ],
+    ids=["overwritten", "a hole", "its first byte", "emptied"],
+)
+def test_of_a_damaged_record_the_rest_is_recovered_and_the_loss_is_named(
+    path: Path, damage: Callable[[bytes], bytes], kept: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    filled(path)
+    record = path / "intent.log"
+    damaged = damage(record.read_bytes())
+    record.write_bytes(damaged)
+    with caplog.at_level(logging.ERROR), opened(path) as state:
+        assert state.loss is not None
+        assert "the record of what this site agreed to run was damaged" in state.loss
+        assert state.loss in caplog.text
+        apps, leases = len(state.apps.list()), len(state.leases.open(Side.PROVIDER))
+        assert apps >= kept and leases >= kept
+        assert len(state.decisions.recent()) == 40
+        state.orders.drain("after the damage")
+    (aside,) = path.glob("intent.log.damaged-*")
+    assert aside.read_bytes() == damaged
+    assert aside.name in state.loss
+    with opened(path) as state:
+        assert state.loss is None
+        assert (len(state.apps.list()), len(state.leases.open(Side.PROVIDER))) == (apps, leases)
+        assert state.orders.draining() == "after the damage"
+
+
+def test_a_record_that_is_missing_from_a_used_directory_is_told(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    filled(path)
+    (path / "intent.log").unlink()
+    with caplog.at_level(logging.ERROR), opened(path) as state:
+        assert state.loss is not None and "is missing, though this directory has been used" in state.loss
+        assert state.loss in caplog.text
+    with opened(path) as state:
+        assert state.loss is None
+
+
+def test_all_losses_are_told_when_both_files_are_damaged(path: Path) -> None:
+    filled(path)
+    for name in ("intent.log", "site.db"):
+        (path / name).write_bytes(b"garbage")
+    with opened(path) as state:
+        assert state.loss is not None
+        assert [line.split(": ")[0] for line in state.loss.splitlines()] == [
+            str(path / "intent.log"),
+            str(path / "site.db"),
+        ]
+
+
+def test_a_lost_key_is_not_replaced_where_only_the_record_is_left(path: Path) -> None:
+    filled(path)
+    for name in ("identity.pem", "site.db", "site.db-wal", "site.db-shm"):
+        (path / name).unlink(missing_ok=True)
+    with pytest.raises(LocalError, match="the node key is missing"):
+        opened(path)
 
 
 def test_an_entry_that_cannot_be_read_back_does_not_hide_the_others(
@@ -203,13 +270,11 @@ def test_an_entry_that_cannot_be_read_back_does_not_hide_the_others(
 ) -> None:
     filled(path)
     with sqlite3.connect(path / "site.db") as raw:
-        raw.execute("UPDATE apps SET signed = '{' WHERE rowid = 1")
-        raw.execute("UPDATE leases SET request = x'00' WHERE lease_id = 'lease-3'")
+        raw.execute("UPDATE decisions SET decision = '{' WHERE rowid = 3")
     raw.close()
     with opened(path) as state:
-        assert len(state.apps.list()) == 39
-        assert len(state.leases.open(Side.PROVIDER)) == 39
-    assert "lease lease-3" in caplog.text
+        assert len(state.decisions.recent()) == 39
+    assert "decision 3" in caplog.text
 
 
 def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
@@ -222,32 +287,28 @@ def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
     assert not list(path.glob("*damaged*"))
 
 
+def test_a_record_of_a_newer_version_is_left_alone(path: Path) -> None:
+    filled(path)
+    newer = first_line(1, 0, version=2) + b"what this version cannot know"
+    (path / "intent.log").write_bytes(newer)
+    with pytest.raises(LocalError, match=r"intent\.log: written by a newer version .*upgrade"):
+        opened(path)
+    assert (path / "intent.log").read_bytes() == newer
+    assert not list(path.glob("*damaged*"))
+
+
 # Transactions
 
 
-def test_a_promise_waits_for_the_disk_and_a_note_does_not(tmp_path: Path) -> None:
+def test_what_is_noted_together_is_kept_together(tmp_path: Path) -> None:
     database = Database.open(tmp_path / "site.db")
-    with database.promise() as connection:
-        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    with database.note() as connection:
-        assert connection.execute("PRAGMA synchronous").fetchone() == (1,)
-        with pytest.raises(LocalError, match="inside a note"), database.promise():
-            pass
+    with pytest.raises(ZeroDivisionError), database.note() as connection:
+        connection.execute("INSERT INTO guest_logs (service, at, text) VALUES ('a/b', 1, 'x')")
+        raise ZeroDivisionError
+    assert database.rows("SELECT * FROM guest_logs") == []
     assert database.rows("PRAGMA journal_mode") == [("wal",)]
+    assert database.rows("PRAGMA synchronous") == [(1,)]
     database.close()
-
-
-def test_what_is_promised_together_is_kept_together(path: Path) -> None:
-    with opened(path) as state:
-        with pytest.raises(ZeroDivisionError), state.database.promise():
-            state.apps.put(facts.app("one"), facts.NOW)
-            state.decisions.add([facts.decision(1)])
-            raise ZeroDivisionError
-        assert (state.apps.list(), state.decisions.recent()) == ((), ())
-        with state.database.promise():
-            state.apps.put(facts.app("one"), facts.NOW)
-            state.apps.put(facts.app("two"), facts.NOW)
-        assert len(state.apps.list()) == 2
 
 
 # kill -9

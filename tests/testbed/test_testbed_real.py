@@ -1,6 +1,7 @@
 """Real hosts, real packets, real traceroute."""
 
 import json
+import math
 import re
 import shutil
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
@@ -17,9 +19,11 @@ import pytest
 
 from footloose.core.errors import LocalError
 from footloose.testbed import Host, Link, Router, Testbed, Topology, TopologyError, available, icon, tree
+from footloose.topology.probe_socket import SO_TIMESTAMPNS
 
 pytestmark = pytest.mark.root
 
+MOST_TRIES = 50
 _HOP = re.compile(r"^ *\d+ +(?P<address>[\d.]+|\*)(?: +(?P<ms>[\d.]+) ms)?(?P<mark> ![A-Z])?", re.MULTILINE)
 
 
@@ -42,12 +46,25 @@ def trace(net: Testbed, start: str, end: str, *options: str) -> list[Traced]:
     ]
 
 
-def connect_ms(net: Testbed, start: str, end: str, times: int = 5) -> float:
-    """The quickest of several TCP handshakes."""
+def connect_ms(net: Testbed, start: str, end: str) -> float:
+    """The quickest of several TCP handshakes, of more while a busy machine makes all of them slow."""
+    quickest_ms = math.inf
     with net.socket_in(end) as listener:
         listener.bind((net.host(end).address, 0))
         listener.listen()
-        return min(_handshake_ms(net, start, listener.getsockname()) for _ in range(times))
+        for number in range(MOST_TRIES):
+            quickest_ms = min(quickest_ms, _handshake_ms(net, start, listener.getsockname()))
+            if number >= 4 and quickest_ms < net.rtt_ms(start, end) * 1.2:
+                break
+    return quickest_ms
+
+
+def connects_ms(net: Testbed, start: str, end: str, times: int) -> list[float]:
+    """So many TCP handshakes."""
+    with net.socket_in(end) as listener:
+        listener.bind((net.host(end).address, 0))
+        listener.listen()
+        return [_handshake_ms(net, start, listener.getsockname()) for _ in range(times)]
 
 
 def _handshake_ms(net: Testbed, start: str, address: tuple[str, int]) -> float:
@@ -69,23 +86,25 @@ def udp_pair(net: Testbed, stack: ExitStack) -> tuple[socket.socket, socket.sock
     receiver = stack.enter_context(closing(net.socket_in("b", kind=socket.SOCK_DGRAM)))
     receiver.bind((net.host("b").address, 0))
     receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-    receiver.settimeout(2)
+    receiver.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    receiver.settimeout(10)
     sender = stack.enter_context(closing(net.socket_in("a", kind=socket.SOCK_DGRAM)))
     sender.connect(receiver.getsockname())
     return sender, receiver
 
 
 def received(receiver: socket.socket) -> list[tuple[bytes, float]]:
-    """All datagrams until one says ``end`` or nothing comes any more."""
+    """All datagrams until one says ``end`` or nothing comes any more, and when each came, by the kernel's clock."""
     found: list[tuple[bytes, float]] = []
     while True:
         try:
-            data = receiver.recv(2048)
+            data, [(_, _, stamp)], _, _ = receiver.recvmsg(2048, 64)
         except TimeoutError:
             return found
         if data == b"end":
             return found
-        found.append((data, time.monotonic()))
+        seconds, nanoseconds = struct.unpack("@ll", stamp)
+        found.append((data, seconds + nanoseconds / 1e9))
 
 
 @pytest.mark.parametrize("tun", [True, False], ids=["tun", "veth"])
@@ -110,10 +129,14 @@ def test_traceroute_shows_the_addresses_the_plan_says(net: Testbed) -> None:
 
 
 def test_the_times_of_hops_grow_as_the_links_say(net: Testbed) -> None:
-    path = ("client", *icon_path(net, "client", "root"))
-    hops = trace(net, "client", "root")
-    for name, hop in zip(path[1:], hops, strict=True):
-        assert net.rtt_ms("client", name) * 0.97 < hop.ms < net.rtt_ms("client", name) * 1.5 + 10
+    nominal_ms = [net.rtt_ms("client", name) for name in icon_path(net, "client", "root")]
+    quickest_ms = [hop.ms for hop in trace(net, "client", "root")]
+    for _ in range(MOST_TRIES):
+        if all(ms < nominal * 1.2 + 5 for ms, nominal in zip(quickest_ms, nominal_ms, strict=True)):
+            break  # else this machine is busy, and shows how fast it is itself
+        quickest_ms = [min(ms, hop.ms) for ms, hop in zip(quickest_ms, trace(net, "client", "root"), strict=True)]
+    for ms, nominal in zip(quickest_ms, nominal_ms, strict=True):
+        assert nominal * 0.97 < ms < nominal * 1.5 + 10
 
 
 def icon_path(net: Testbed, start: str, end: str) -> list[str]:
@@ -147,7 +170,7 @@ def test_silent_routers_show_as_stars_and_limited_ones_stop_answering() -> None:
     link = Link("r1", "r2", 1)
     with Testbed(pair(link, Router("r1", silent=True), Router("r2", icmp_per_s=0.001, icmp_burst=2))) as net:
         expected = net.hops("a", "b")
-        seen = [[hop.address for hop in trace(net, "a", "b", "-w", "0.3", "-N", "1")] for _ in range(3)]
+        seen = [[hop.address for hop in trace(net, "a", "b", "-w", "1", "-N", "1")] for _ in range(3)]
     assert [hops[0] for hops in seen] == ["*", "*", "*"]
     assert [hops[1] for hops in seen] == [expected[1], expected[1], "*"]
     assert [hops[2] for hops in seen] == [expected[2]] * 3
@@ -206,13 +229,14 @@ def test_a_connection_outlives_a_short_partition(net: Testbed) -> None:
 def test_loss_takes_about_its_share() -> None:
     with Testbed(pair(Link("r1", "r2", 1, loss=0.25))) as net, ExitStack() as stack:
         sender, receiver = udp_pair(net, stack)
+        receiving = stack.enter_context(ThreadPoolExecutor(1)).submit(received, receiver)
         for number in range(2000):
             sender.send(number.to_bytes(4, "big"))
-            if number % 100 == 99:
+            while number % 100 == 99 and net.counters().sent < number - 500:
                 time.sleep(0.002)  # not more at once than queues hold
         net.change("r1", "r2", loss=0.0)
         sender.send(b"end")
-        numbers = [int.from_bytes(data, "big") for data, _ in received(receiver)]
+        numbers = [int.from_bytes(data, "big") for data, _ in receiving.result()]
     assert 1300 < len(numbers) < 1700
     assert numbers == sorted(numbers)
 
@@ -230,7 +254,7 @@ def test_a_rate_is_kept() -> None:
 
 def test_jitter_spreads_round_trips() -> None:
     with Testbed(pair(Link("r1", "r2", 20, jitter_ms=15))) as net:
-        times = [connect_ms(net, "a", "b", times=1) for _ in range(12)]
+        times = connects_ms(net, "a", "b", 12)
     assert max(times) - min(times) > 5
     assert min(times) > 2 * 5 + 4
     assert statistics.median(times) > 20

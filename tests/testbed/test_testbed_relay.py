@@ -65,6 +65,8 @@ def test_each_user_has_its_own_delay_to_a_site_and_the_site_sees_who_it_is() -> 
             with dial(net, user, place) as connection:
                 nominal = net.rtt_ms(user, "root")
                 times = [round_trip_ms(connection) for _ in range(3)]
+                while min(times) > nominal * 1.2 and len(times) < 50:  # a busy machine makes all of them slow
+                    times.append(round_trip_ms(connection))
                 assert all(each >= nominal * 0.98 for each in times)
                 assert min(times) < nominal * 1.5
         assert seen == [net.host("client").face, net.host("edge").face]

@@ -22,7 +22,7 @@ from footloose.core.limits import ADMIN_ANSWER_BYTES, ADMIN_TIMEOUT_S
 from footloose.model.app import AppId, Service, ServiceId
 from footloose.model.decision import Decision
 from footloose.model.routing import GuestLog
-from footloose.model.view import View
+from footloose.model.view import View, ViewMembers
 from footloose.transport.problems import Refused
 
 T = TypeVar("T")
@@ -41,7 +41,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """How a node is. ``gateway`` is where users come, ``api`` where other sites do.
 
-    ``draining`` is why it takes no copies, None while it does.
+    ``draining`` is why it takes no copies, None while it does; ``loss`` what it found lost of its state at its start;
+    ``conflict`` what to do if its identity is in use twice.
     """
 
     node: NodeId
@@ -52,6 +53,8 @@ class Status(msgspec.Struct, frozen=True):
     api: str
     workers: tuple[WorkerStatus, ...] = ()
     draining: str | None = None
+    loss: str | None = None
+    conflict: str | None = None
 
 
 class Deployed(msgspec.Struct, frozen=True):
@@ -82,6 +85,10 @@ class Admin:
     def view(self) -> View:
         """What the node sees now."""
         return self._ask("GET", "/v1/view", View)
+
+    def members(self) -> ViewMembers:
+        """Who is alive as the node sees it."""
+        return self._ask("GET", "/v1/members", ViewMembers)
 
     def put_artifact(self, digest: Digest, content: bytes) -> None:
         """Hand over an artifact; handing it over again does no harm."""

@@ -16,6 +16,7 @@ from footloose.model.app import App
 from footloose.model.appfile import (
     AppFileError,
     Artifact,
+    FileProblems,
     load_app_file,
     read_artifacts,
     schema_text,
@@ -45,7 +46,7 @@ def validate(file: Path, as_json: bool) -> None:
         app, _ = _read(file)
     except AppFileError as error:
         if not as_json:
-            raise _reported(error) from error
+            raise reported(error) from error
         print_json({"valid": False, "file": str(file), "problems": error.problems})
         raise click.exceptions.Exit(Exit.INVALID_FILE) from error
     if as_json:
@@ -63,7 +64,7 @@ def deploy(file: Path, admin: Admin, as_json: bool) -> None:
     try:
         app, artifacts = _read(file)
     except AppFileError as error:
-        raise _reported(error) from error
+        raise reported(error) from error
     for digest, content in {artifact.digest: artifact.content for artifact in artifacts.values()}.items():
         admin.put_artifact(digest, content)
     deployed = admin.deploy(app.name, app.services)
@@ -96,7 +97,7 @@ def _read(file: Path) -> tuple[App, Mapping[str, Artifact]]:
     return seal(draft, NodeId(""), artifacts), artifacts
 
 
-def _reported(error: AppFileError) -> click.exceptions.Exit:
+def reported(error: FileProblems) -> click.exceptions.Exit:
     """Print what is wrong, one fault a line and its fix below; return how the command ends."""
     file = printable(error.file)
     for problem in error.problems:

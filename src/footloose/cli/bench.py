@@ -6,8 +6,10 @@ import click
 import msgspec
 from rich.console import Console
 
+from footloose.bench import recovery as recovery_bench
 from footloose.bench.switch import Bench, Result
 from footloose.cli.bench_found import coordinates, dht
+from footloose.cli.bench_simulated import convergence, membership, simulator
 from footloose.cli.options import has_json
 from footloose.cli.output import plain_table, print_json
 from footloose.core.errors import LocalError
@@ -19,8 +21,8 @@ def bench() -> None:
     """Measure, beside what others published or what physics allows."""
 
 
-bench.add_command(dht)
-bench.add_command(coordinates)
+for command in (dht, coordinates, membership, convergence, simulator):
+    bench.add_command(command)
 
 
 @bench.command()
@@ -29,16 +31,73 @@ bench.add_command(coordinates)
 @has_json
 def switch(*, samples: int, out: Path | None, as_json: bool) -> None:
     """How long a user waits to be switched to a nearer site: direct, hot and cold."""
-    able = available()
-    if not able:
-        raise LocalError(f"no internet in a box here: {able.why}", where="bench switch", fix="run it as root")
-    result = Bench(samples, lambda text: click.echo(text, err=True)).run()
-    if out is not None:
-        out.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    _check("bench switch")
+    result = Bench(samples, _say).run()
+    _write(result, out)
     if as_json:
         print_json(result)
     else:
         _print(result)
+
+
+@bench.command()
+@click.option("--samples", default=20, show_default=True, type=click.IntRange(1, 1000), help="Samples of each number.")
+@click.option(
+    "--services",
+    "assignments",
+    multiple=True,
+    default=(1, 10, 50),
+    show_default=True,
+    type=click.IntRange(1, 100),
+    help="How many services the site runs. May be repeated.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the result to this file, as JSON.")
+@has_json
+def recovery(*, samples: int, assignments: tuple[int, ...], out: Path | None, as_json: bool) -> None:
+    """How soon a site that lost its power serves again all it ran, cut off from everybody."""
+    _check("bench recovery")
+    result = recovery_bench.Bench(samples, assignments, _say).run()
+    _write(result, out)
+    if as_json:
+        print_json(result)
+    else:
+        _print_recovery(result)
+
+
+def _check(where: str) -> None:
+    able = available()
+    if not able:
+        raise LocalError(f"no internet in a box here: {able.why}", where=where, fix="run it as root")
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _write(result: Result | recovery_bench.Result, out: Path | None) -> None:
+    if out is not None:
+        out.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+
+
+def _print_recovery(result: recovery_bench.Result) -> None:
+    click.echo("From the start of a site's node, cut off, until all its services serve again, in ms.")
+    table = plain_table("services", "N", "first", "mean", "median", "p95", "stdev", "bar")
+    for row in result.rows:
+        table.add_row(
+            str(row.assignments),
+            str(len(row.samples_ms)),
+            f"{row.first_ms:.0f}",
+            f"{row.mean_ms:.0f}",
+            f"{row.median_ms:.0f}",
+            f"{row.p95_ms:.0f}",
+            f"{row.stdev_ms:.0f}",
+            f"{result.bar_ms:.0f}",
+        )
+    Console().print(table)
+    click.echo(
+        f"Beside it: python alone {result.python_ms:.0f} ms, python that imports a node {result.import_ms:.0f} ms,"
+        f" a module found compiled {result.cache_hit_ms:.1f} ms. Load before: {result.load_before:g}."
+    )
 
 
 def _print(result: Result) -> None:

@@ -22,7 +22,13 @@ _CTRL_C_COLUMNS = 3
 _STEPS_LEAST = 2
 _DECISIONS_LEAST = 4
 _DECISIONS_MOST = 12
-_FOUND = {"dht": "found in the DHT", "dns": "found in the DNS", "static": "known beforehand", None: "not found"}
+_FOUND = {
+    "dht": "found in the DHT",
+    "dns": "found in the DNS",
+    "static": "known beforehand",
+    "members": "found among members",
+    None: "not found",
+}
 _TOLD = frozenset({"discover", "choose", "deploy", "redirect", "retire"})
 """The steps that are shown: the others are too many to follow."""
 

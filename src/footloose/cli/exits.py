@@ -18,6 +18,7 @@ class Exit(IntEnum):
     INVALID_FILE = 3
     UNREACHABLE = 4
     REFUSED = 5
+    VIOLATED = 6
     INTERRUPTED = 130
     BROKEN_PIPE = 141
 

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, CommandPlace] = {
     "status": CommandPlace("footloose.cli.show", "status", "Show the node and its workers."),
     "ps": CommandPlace("footloose.cli.show", "ps", "List services and where they run."),
     "sites": CommandPlace("footloose.cli.show", "sites", "List the sites this one knows."),
+    "members": CommandPlace("footloose.cli.show", "members", "List who is alive as this site sees it."),
     "topology": CommandPlace("footloose.cli.show", "topology", "Show the routes to users as a tree."),
     "explain": CommandPlace("footloose.cli.explain", "explain", "Say why users were sent where they are."),
     "logs": CommandPlace("footloose.cli.stream", "logs", "Print what an app's guests logged."),
@@ -40,6 +41,7 @@ COMMANDS: Mapping[str, CommandPlace] = {
     "drain": CommandPlace("footloose.cli.steer", "drain", "Send a site's copies home; take no new ones."),
     "node": CommandPlace("footloose.cli.node", "node", "Run a site."),
     "demo": CommandPlace("footloose.cli.demo", "demo", "Show it all in an internet in a box."),
+    "simulate": CommandPlace("footloose.cli.simulate", "simulate", "Run sites in virtual time, under faults."),
     "testbed": CommandPlace("footloose.cli.testbed", "testbed", "Build an internet in a box."),
     "bench": CommandPlace("footloose.cli.bench", "bench", "Measure."),
 }

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from footloose.cli.options import has_json
-from footloose.cli.output import print_json_line
 from footloose.console.page import add_page
+from footloose.core.codec import encode
 from footloose.core.errors import RemoteError
 from footloose.core.identity import NodeId, public_key_of
 from footloose.core.limits import LEASES_PER_SITE
@@ -79,8 +79,17 @@ def _default_state() -> Path:
 @click.option("--gateway-port", default=8080, show_default=True, type=PORT, help="Port for users (HTTP).")
 @click.option("--api-port", default=7443, show_default=True, type=PORT, help="Port for other sites (HTTPS).")
 @click.option("--dht-port", default=7444, show_default=True, type=PORT, help="Port for the DHT (UDP).")
+@click.option("--membership-port", default=7445, show_default=True, type=PORT, help="Port for the membership (UDP).")
+@click.option(
+    "--membership",
+    type=click.Choice(("wan", "lan", "off")),
+    default="wan",
+    show_default=True,
+    help="lan if all sites are within a few milliseconds: they are then missed sooner. off to take no part.",
+)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Worker processes.")
 @click.option("--region", default="", help="Where this site is, as owners may require it.")
+@click.option("--failure-domain", default="", help="What fails with this site, say a building or a power line.")
 @click.option("--price", default=0.0, show_default=True, type=PriceType(0), help="Price of a copy per hour.")
 @click.option(
     "--max-leases",
@@ -89,7 +98,7 @@ def _default_state() -> Path:
     type=click.IntRange(0),
     help="Copies run for others; 0 for none.",
 )
-@click.option("--join", multiple=True, type=ENDPOINT, help="A DHT node to join through. May be repeated.")
+@click.option("--join", multiple=True, type=ENDPOINT, help="The DHT port of a node to join through. May be repeated.")
 @click.option("--site", "sites", multiple=True, type=ENDPOINT, help="A site known beforehand. May be repeated.")
 @click.option("--resolver", "resolvers", multiple=True, type=ENDPOINT, help="DNS server for finding sites.")
 @click.option("--console", type=ENDPOINT, help="Also serve the page at this address, to look at only.")
@@ -124,9 +133,10 @@ async def _run(config: NodeConfig, *, as_json: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with Node(config, pages=add_page) as running:
-        record = running.record()
+        record = running.site.record()
         if as_json:
-            print_json_line({"ready": True, "node": record.node, "gateway": record.gateway, "api": str(record.api)})
+            ready = {"ready": True, "node": record.node, "gateway": record.gateway, "api": str(record.api)}
+            click.echo(encode(ready).decode())  # not by way of what prints tables: that takes long to import
         else:
             click.echo(f"site {record.name} ({record.node[:16]}) is up")
             click.echo(f"  users come to  {record.gateway}")

@@ -1,6 +1,6 @@
-"""Commands that show how things are: status, ps, sites, topology."""
+"""Commands that show how things are: status, ps, sites, members, topology."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 
 import click
@@ -12,7 +12,7 @@ from footloose.cli.names import site_names
 from footloose.cli.options import asks_node, has_json
 from footloose.cli.output import PlainConsole, count, indented, plain_table, print_json, rtt, said, span
 from footloose.core.identity import short
-from footloose.model.view import View, ViewNode, ViewService, ViewUser
+from footloose.model.view import View, ViewMembers, ViewNode, ViewRegion, ViewService, ViewUser
 
 
 @click.command()
@@ -29,8 +29,11 @@ def status(admin: Admin, as_json: bool) -> None:
     for name, value in (
         *(("site", found.name), ("node", found.node), ("version", found.version), ("up", span(found.uptime_s))),
         *(("gateway", found.gateway), ("api", found.api), ("draining", found.draining or "no")),
+        *([("conflict", found.conflict)] if found.conflict else []),
     ):
         facts.add_row(name, said(value))
+    for loss in (found.loss or "").splitlines():
+        facts.add_row("lost", said(loss))
     workers = plain_table("WORKER", "PID", "RESTARTS", right=("PID", "RESTARTS"))
     for worker in found.workers:
         workers.add_row(str(worker.index), "-" if worker.pid is None else str(worker.pid), str(worker.restarts))
@@ -91,6 +94,48 @@ def sites(admin: Admin, as_json: bool) -> None:
             *(said(site.region or "-"), str(len(site.services)), found_by, said(site.gateway)),
         )
     PlainConsole().print(table)
+
+
+@click.command()
+@click.option("--regions", is_flag=True, help="Whole regions in sums instead, far ones too.")
+@asks_node
+@has_json
+def members(admin: Admin, as_json: bool, regions: bool) -> None:
+    """List who is alive as this site sees it, nearest first."""
+    seen = admin.members()
+    if as_json:
+        about = {"regions": seen.regions} if regions else {"members": seen.members}
+        print_json({"at": seen.at, "node": seen.node, "name": seen.name, **about})
+        return
+    console = PlainConsole()
+    if regions:
+        console.print(_regions(seen.regions))
+    elif seen.members:
+        console.print(_members(seen))
+    else:
+        console.print("no other member is known; see `footloose node --join` and `--site`")
+
+
+def _members(seen: ViewMembers) -> RenderableType:
+    right = ("SINCE", "RTT", "DISTANCE", "LOAD")
+    table = plain_table("SITE", "STATE", "SINCE", "RTT", "DISTANCE", "REGION", "DOMAIN", "LOAD", right=right)
+    for member in sorted(seen.members, key=lambda one: (_or_last(one.rtt_ms), _or_last(one.distance_ms), one.node)):
+        table.add_row(
+            *(said(member.name or short(member.node)), said(member.state), span(seen.at - member.since)),
+            *(rtt(member.rtt_ms), rtt(member.distance_ms), said(member.region or "-"), said(member.domain or "-")),
+            f"{member.load_percent} %" if member.capacity else "-",
+        )
+    return table
+
+
+def _regions(regions: Iterable[ViewRegion]) -> RenderableType:
+    right = ("SITES", "DOMAINS", "CAPACITY", "FREE")
+    table = plain_table("REGION", *right, "COUNTED", right=right)
+    for region in sorted(regions, key=lambda one: one.region):
+        sums = (region.sites, region.domains, region.capacity, region.free)
+        counted = "all" if region.complete else "so far"
+        table.add_row(said(region.region or "-"), *(f"{amount:.0f}" for amount in sums), counted)
+    return table
 
 
 def _or_last(ms: float | None) -> float:

@@ -57,6 +57,16 @@ ARTIFACT_UNUSED_S = 300.0
 ARTIFACTS_AWAITED = 1_000
 """Artifacts a site has asked its customers for and awaits; the longest awaited go first."""
 
+# The record of what a site agreed to run
+RECORD_FRAME_BYTES = 4 * 1024 * 1024
+"""Largest entry of the record; a promise that makes a larger one is refused."""
+RECORD_SMALL_BYTES = 256 * 1024
+"""A record smaller than this is not written anew ..."""
+RECORD_GROWTH = 4
+"""... nor one that has not grown to so many times what it was when last written anew."""
+LOSSES_NAMED = 20
+"""Losses of one damaged record that are told one by one; further ones are counted."""
+
 # Users and their requests
 REQUEST_HEAD_BYTES = 32 * 1024
 """Request line and headers together."""
@@ -191,7 +201,11 @@ MEMBERS_LOST = 256
 MEMBERS_GONE = 256
 """Members that left or were forgotten and are remembered, so that old news does not bring them back."""
 MEMBERSHIP_SEEDS = 64
-"""Seeds tried."""
+"""Seeds tried that were named."""
+MEMBERSHIP_MET = 32
+"""Sites met that are tried besides; the one met longest ago makes room."""
+MEMBERS_NOMINATED = 10
+"""Members nominated for one route: those that may be nearest to the user."""
 MEMBERSHIP_NEWS = 1_024
 """Pieces of news waiting to be passed on; those passed on most often go first."""
 MEMBERSHIP_PINGS = 256
@@ -281,13 +295,19 @@ VIEW_EVERY_S = 0.5
 EXPLAINED = 500
 """Most decisions told at once."""
 ENDED_LEASES_KEPT = 2_000
-"""Ended leases a site keeps as proof; the longest ended go first."""
+"""Ended leases a site keeps as proof, of each side; the longest ended go first ..."""
+ENDED_LEASES_BYTES = 16 * 1024 * 1024
+"""... as they do when they are larger than this together."""
 GUEST_LOGS_KEPT = 10_000
 """Log entries of guests a site keeps."""
 GUEST_LOGS_PER_SERVICE = 1_000
 """The share of one service in it."""
 SITES_KNOWN = 5_000
 """Records of other sites a site remembers; the longest unseen go first."""
+
+# Standing still
+STOOD_STILL_S = 1.0
+"""How long a site may do nothing at all before it takes that for its own standstill, and not for others' silence."""
 
 # Workers
 INLINE_GUEST_MS = 1.0
@@ -344,3 +364,23 @@ DRAIN_S = 5.0
 """How long a worker that is told to stop finishes what it has begun."""
 ORPHAN_S = 0.5
 """How long a worker whose node is gone finishes what it has begun."""
+
+# Scenarios
+SCENARIO_SITES = 10_000
+"""Sites of one scenario."""
+SCENARIO_USERS = 100_000
+"""Users of one scenario, crowds included."""
+SCENARIO_FAULTS = 10_000
+"""Faults of one run, those that put another right not counted."""
+SCENARIO_S = 30 * 86_400.0
+"""Longest scenario."""
+SHRINK_RUNS = 200
+"""Runs spent on finding the least that still goes wrong ..."""
+SHRINK_S = 900.0
+"""... and time."""
+SCHEDULE_FILE_BYTES = 16 * 1024 * 1024
+"""Largest schedule read from a file."""
+RECORDING_BYTES = 512 * 1024 * 1024
+"""Largest recording that is played back."""
+RECORDING_LINE_BYTES = 16 * 1024 * 1024
+"""Longest line of it: a view of one site."""

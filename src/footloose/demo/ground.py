@@ -64,7 +64,8 @@ class Box:
         """Those that may join the DHT do so through the home; nobody is told of anybody else."""
         (home,) = self.net.topology.with_role(Role.HOME)
         join = f"{self.place(home.name).address}:{DHT_PORT}" if joins and name != home.name else None
-        return SiteOptions(self.net.topology.host(name).region, join, resolver)
+        apart = () if joins else ("--membership", "off")  # members would tell others of it
+        return SiteOptions(self.net.topology.host(name).region, join, resolver, extra=apart)
 
     def user(self, name: str, url: str) -> Sequence[str]:
         """The command that runs a user on a host, who starts at ``url``."""
@@ -101,8 +102,8 @@ class Loopback:
         return self._net.rtt_ms(a, b)
 
     def options(self, name: str, *, joins: bool, resolver: str | None) -> SiteOptions:  # noqa: ARG002  neither works here
-        """All are told of all providers' sites."""
-        extra = ["--bind", self._net.host(name).address, "--echo-port", str(_ECHO_PORT)]
+        """All are told of all providers' sites. Nothing here carries datagrams, so there is no membership."""
+        extra = ["--membership", "off", "--bind", self._net.host(name).address, "--echo-port", str(_ECHO_PORT)]
         for site in self._topology.with_role(Role.SITE):
             if site.name != name:
                 extra += ["--site", f"{self._net.host(site.name).face}:{API_PORT}"]

@@ -160,7 +160,9 @@ class Story:
         self.decisions.append(decision)
         for site in self.providers:
             if decision.inputs.get("site") == site.node and "found_by" in decision.inputs:
-                site.found_by = site.found_by or str(decision.inputs["found_by"])
+                found_by = str(decision.inputs["found_by"])
+                # To be on the path says more than to be a member somewhere.
+                site.found_by = found_by if site.found_by in (None, "members") else site.found_by
             if decision.subject == site.node and decision.step == "deploy" and "kind" in decision.inputs:
                 site.copy = f"{decision.inputs['kind']}, {decision.inputs['took_ms']:.0f} ms after it was asked"
 

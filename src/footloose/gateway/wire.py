@@ -36,7 +36,7 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
-        self._pinged = False
+        self._pinged_at: float | None = None
         self._close_by: float | None = None
 
     def attach(self, transport: asyncio.Transport, data: bytes = b"") -> None:
@@ -98,16 +98,18 @@ class Wire(asyncio.Protocol):
         if self._close_by is not None:
             if now_s > self._close_by:
                 self.abort()
-        elif now_s - self._heard_at > 2 * WEBSOCKET_PING_S:
-            self.close(GOING_AWAY, "no sign of life")
-        elif now_s - self._heard_at > WEBSOCKET_PING_S and not self._pinged:
-            self._pinged = True
+        elif self._pinged_at is not None:
+            # Not by when it was heard: who was stopped for long himself has still to ask.
+            if now_s - self._pinged_at > WEBSOCKET_PING_S:
+                self.close(GOING_AWAY, "no sign of life")
+        elif now_s - self._heard_at > WEBSOCKET_PING_S:
+            self._pinged_at = now_s
             self.send_frame(self._framing.ping())
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the other end."""
         self._heard_at = self._loop.time()
-        self._pinged = False
+        self._pinged_at = None
         for message in self._framing.receive(data):
             self._listener.message(message)
         self._flush()

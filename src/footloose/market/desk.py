@@ -233,6 +233,11 @@ class Desk:
         if service in self._last_user_at:
             self._last_user_at[service] = now
 
+    def stood_still(self, seconds: float) -> None:
+        """This site did nothing for so long: that nobody used a copy meanwhile does not count."""
+        for service in self._last_user_at:
+            self._last_user_at[service] += seconds
+
     def wake(self, now: float) -> list[DeskEffect]:
         """End what has run out."""
         effects: list[DeskEffect] = []

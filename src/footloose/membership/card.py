@@ -22,7 +22,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     """What sites tell their neighbours of themselves.
 
     ``region`` is what sites are summed up by; ``domain`` the failure domain: sites in one tend to fail together.
-    ``capacity`` counts instances the site can run at once, ``load_percent`` how much of that is in use.
+    ``capacity`` counts instances the site can run at once, ``load_percent`` how much of that is in use. Other sites
+    reach it at ``api_port`` of the card's address; 0 if they do not.
     """
 
     region: str = ""
@@ -31,6 +32,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     load_percent: int = 0
     services: int = 0
     coordinate: Coordinate = NOWHERE
+    api_port: int = 0
 
 
 class Card(msgspec.Struct, frozen=True, gc=False):

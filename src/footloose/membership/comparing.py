@@ -48,9 +48,10 @@ def compare(exchange: Exchange, view: View, own: Card, own_tag: int, config: Con
     wants: list[int] = []
     cards: list[Card] = []
     sighted: list[Member] = []
+    known = view.tags
     for line in sorted(theirs - view.lines.keys()):
         tag = line >> 32
-        member = view.tags.get(tag)
+        member = known.get(tag)
         if tag == own_tag:
             if line != line_of(tag, own.version):
                 cards.append(own)

@@ -48,6 +48,8 @@ class Config(msgspec.Struct, frozen=True):
     """Members watched for being nearest."""
     lifeguard: bool = True
     """On: local health, suspicions that shorten, the buddy system (Lifeguard §IV). Off: SWIM of 2002."""
+    buddy: bool = True
+    """Whether, with ``lifeguard``, a suspect is told so by whoever pings it next (the buddy system alone)."""
     pause_aware: bool = True
     """Whether a site that finds it was not running for a while blames itself, not those whose answers it missed."""
 
@@ -84,3 +86,14 @@ WAN = Config(
 def plain_swim(config: Config) -> Config:
     """The same without what Lifeguard adds, to compare with."""
     return msgspec.structs.replace(config, lifeguard=False, pause_aware=False)
+
+
+def only(config: Config, *, health: bool = False, suspicion: bool = False, buddy: bool = False) -> Config:
+    """The same with some of what Lifeguard adds (§IV.A, B and C) and nothing else, to compare with."""
+    return msgspec.structs.replace(
+        config,
+        health_most=config.health_most if health else 1,
+        suspicion_max_mult=config.suspicion_max_mult if suspicion else 1,
+        buddy=buddy,
+        pause_aware=False,
+    )

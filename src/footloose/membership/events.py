@@ -27,6 +27,12 @@ class Join(msgspec.Struct, frozen=True, gc=False):
     seeds: tuple[Endpoint, ...]
 
 
+class Met(msgspec.Struct, frozen=True, gc=False):
+    """Somebody was met who is a member at ``address``: it is tried until it answers, or many others were met since."""
+
+    address: Endpoint
+
+
 class UpdateFacts(msgspec.Struct, frozen=True, gc=False):
     """The site's facts are these now; its coordinate it knows itself. Small changes are told later, together."""
 
@@ -52,7 +58,7 @@ class Leave(msgspec.Struct, frozen=True, gc=False):
     """Say goodbye and stop."""
 
 
-Event: TypeAlias = Received | Join | UpdateFacts | Watch | Unwatch | Leave
+Event: TypeAlias = Received | Join | Met | UpdateFacts | Watch | Unwatch | Leave
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):
@@ -73,7 +79,7 @@ class Changed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Released(msgspec.Struct, frozen=True, gc=False):
-    """``node`` is no longer in view, to make room for nearer ones. Nothing happened to it."""
+    """``node`` is no longer in view: there was no room for it, or it is gone for so long that it is forgotten."""
 
     node: NodeId
 

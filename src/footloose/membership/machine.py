@@ -26,6 +26,7 @@ from footloose.membership.events import (
     Joined,
     Leave,
     MemberView,
+    Met,
     Received,
     Released,
     Send,
@@ -71,7 +72,9 @@ CONFLICT_S = 30.0
 SETTLE_S = 300.0
 """Coordinates move, so who is near is seen anew so often even if nobody comes."""
 LEAVE_ROUNDS = 6
-"""Rounds of gossip in which a goodbye is said."""
+"""Rounds of gossip in which a goodbye is said…"""
+LEAVE_PAUSE_S = 0.1
+"""…one so long after the other: who stops does not want to wait."""
 _BUSY_SHARE = 8
 """Comparisons that told something new, though the view was full, are repeated so many times as often."""
 _ROOM_BYTES = PAYLOAD_BYTES - HEAD_BYTES
@@ -100,6 +103,7 @@ class Membership:
         self.view = View(config, rng)
         self.health = LocalHealth(config.health_most)
         self.dropped: Counter[Drop] = Counter()
+        self._buddies = config.lifeguard and config.buddy
         self._tag = tag_of(node)
         self._notary = notary
         self._rng = rng
@@ -252,6 +256,12 @@ class Membership:
             case Join():
                 self._seeds.add((seed for seed in event.seeds if seed != self.card.address), now)
                 self._try_seeds(now)
+            case Met():
+                if event.address != self.card.address and all(
+                    one.card.address != event.address for one in self.view.live
+                ):
+                    self._seeds.meet(event.address, now)
+                    self._try_seeds(now)
             case UpdateFacts():
                 self._own.update(event.capacity, event.load_percent, event.services)
             case Watch():
@@ -264,7 +274,7 @@ class Membership:
             case Leave():
                 self._tell(self._own.raise_above(0, self.coordinate, left=True), now)
                 self._gossip_at = now
-                self._leave_at = now + LEAVE_ROUNDS * self.config.gossip_interval_s
+                self._leave_at = now + LEAVE_ROUNDS * LEAVE_PAUSE_S if self.view.live else now
 
     def _check_for_pause(self, now: float) -> None:
         """If this site was not running when it should have been, the others' silence proves nothing."""
@@ -327,7 +337,7 @@ class Membership:
 
         SWIM itself leaves that to gossip. An unreachable member hears no gossip.
         """
-        return member.state is MemberState.UNREACHABLE or (self.config.lifeguard and member.suspicion is not None)
+        return member.state is MemberState.UNREACHABLE or (self._buddies and member.suspicion is not None)
 
     def _ask_others(self) -> None:
         self._indirect_at = _NEVER
@@ -394,7 +404,7 @@ class Membership:
         else:
             if ping.known == version:
                 member.told = version
-            if member.suspicion is not None and self.config.lifeguard:
+            if member.suspicion is not None and self._buddies:
                 first = (*first, member.suspicion.first)
             if outdated:
                 first = (*first, member.card)
@@ -528,7 +538,8 @@ class Membership:
             taken, _ = self._urgent.take(_ROOM_BYTES, self._retransmits, member.node)
             if taken:
                 self._send(Gossip(tuple(taken)), member.node, member.card.address)
-        self._gossip_at = now + self.config.gossip_interval_s if self._urgent else _NEVER
+        pause_s = LEAVE_PAUSE_S if self.card.left else self.config.gossip_interval_s
+        self._gossip_at = now + pause_s if self._urgent else _NEVER
 
     def _tell(self, news: News, now: float) -> None:
         """Pass on soon what all who know the member should know."""
@@ -666,7 +677,8 @@ class Membership:
             suspicion = member.suspicion
             if suspicion is None:
                 continue
-            reason = f"no answer for {now - suspicion.started:.1f} s to {len(suspicion.accusers)}"
+            accusers = len(suspicion.accusers)
+            reason = f"no answer for {now - suspicion.started:.1f} s to {accusers} member{'s' * (accusers > 1)}"
             self._change(member, MemberEvent.SILENT, reason, now)
             member.tries = 0
             member.proven = False
@@ -801,6 +813,7 @@ class Membership:
             if now - oldest.since < config.remember_gone_s:
                 break
             view.forget(oldest)
+            self._release([oldest])
         self._release(view.overflow())
 
     def _merge(self, sketch: RegionSketch, now: float) -> None:

@@ -25,6 +25,7 @@ from footloose.membership.events import (
     Joined,
     Leave,
     MemberView,
+    Met,
     Received,
     Released,
     Send,
@@ -138,6 +139,11 @@ class MembershipNode:
         now = self._clock.now()
         self._machine = Membership(self._identity.node_id, address, self._facts, notary, self._rng, now, self._config)
         return bound
+
+    def meet(self, address: Endpoint) -> None:
+        """Somebody was met who is a member at ``address``. A name is nothing to go by: cards have addresses."""
+        if _is_address(address.host):
+            self._receive(Met(Endpoint(str(ipaddress.ip_address(address.host)), address.port)))
 
     async def joined(self) -> None:
         """Wait until another member has answered."""

@@ -21,7 +21,7 @@ class Suspicion:
         self._wanted = 0
         # With fewer others than confirmations wanted, waiting for them would only take longer.
         wanted = config.suspicion_mult - 2
-        if config.lifeguard and 0 < wanted <= members - 2:
+        if config.lifeguard and config.suspicion_max_mult > 1 and 0 < wanted <= members - 2:
             self._wanted = wanted
             self._most_s = self._least_s * config.suspicion_max_mult
         self.deadline = now + self._most_s

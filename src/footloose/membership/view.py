@@ -10,6 +10,8 @@ import hashlib
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from operator import attrgetter
 
 from footloose.core.identity import NodeId
 from footloose.core.limits import MEMBERS_GONE, MEMBERS_LOST, MEMBERS_WATCHED
@@ -36,6 +38,7 @@ class Member:
         "node",
         "place",
         "proven",
+        "rank",
         "since",
         "state",
         "suspicion",
@@ -47,10 +50,12 @@ class Member:
         "watched",
     )
 
-    def __init__(self, card: Card, tag: int, now: float) -> None:
+    def __init__(self, card: Card, tag: int, rank: int, now: float) -> None:
         self.node = card.node
         self.card = card
         self.tag = tag
+        self.rank = rank
+        """The less, the sooner it is kept though it is far."""
         self.line = line_of(tag, card.version)
         self.state = MemberState.ALIVE
         self.since = now
@@ -70,6 +75,7 @@ class Member:
         self.tries = 0
 
 
+@lru_cache(maxsize=4096)
 def tag_of(node: NodeId) -> int:
     """32 bits that stand for a node in an exchange, where a mix-up costs a few bytes at most."""
     return int.from_bytes(hashlib.blake2b(node.encode(), digest_size=4).digest(), "big")
@@ -113,7 +119,8 @@ class View:
 
     def add(self, card: Card, now: float) -> Member:
         """Take a member in, alive."""
-        member = Member(card, tag_of(card.node), now)
+        tag = tag_of(card.node)
+        member = Member(card, tag, self._rank_of(tag), now)
         member.watched = card.node in self.watched
         member.near = len(self.live) < self._config.near
         self.members[card.node] = member
@@ -190,17 +197,18 @@ class View:
     def settle(self, distance_ms: Callable[[Card], float]) -> list[Member]:
         """See anew who is near, and let go whom there is no room for; returns those. O(n log n), for now and then."""
         self.unsettled = False
-        distances = {member.tag: distance_ms(member.card) for member in self.live}
-        by_distance = sorted(self.live, key=lambda member: (distances[member.tag], member.tag))
-        for place, member in enumerate(by_distance):
-            member.near = place < self._config.near
+        # Members are compared by distance, then tag, then place: never themselves.
+        by_distance = sorted([(distance_ms(member.card), member.tag, member.place, member) for member in self.live])
+        near = self._config.near
+        for place, (_, _, _, member) in enumerate(by_distance):
+            member.near = place < near
         if len(by_distance) < self._config.live:
             return []
-        self._near_ms = distances[by_distance[self._config.near - 1].tag]
-        rest = [member for member in by_distance if not (member.near or member.watched)]
-        rest.sort(key=lambda member: self._rank_of(member.tag))
+        self._near_ms = by_distance[near - 1][0]
+        rest = [member for _, _, _, member in by_distance[near:] if not member.watched]
+        rest.sort(key=attrgetter("rank"))
         room = max(0, self._config.live - (len(by_distance) - len(rest)))
-        self._rank = self._rank_of(rest[room - 1].tag) if 0 < room <= len(rest) else 0
+        self._rank = rest[room - 1].rank if 0 < room <= len(rest) else 0
         for member in rest[room:]:
             self.forget(member)
         return rest[room:]

@@ -43,7 +43,7 @@ LINES = 112
 """Most lines of one exchange: as many as fit beside the head."""
 WANTS = 24
 DELTA_NEWS_BYTES = PAYLOAD_BYTES - HEAD_BYTES - WANTS * WANT_BYTES
-_CARD_BYTES = 34 + 20 + 9 * 3 + 1 + 1 + 66 + 1 + 9 * 3 + 2 * 2 + 4 * (DIMENSIONS + 3) + 2
+_CARD_BYTES = 34 + 20 + 9 * 3 + 1 + 1 + 66 + 1 + 9 * 3 + 2 * 2 + 4 * (DIMENSIONS + 3) + 2 + 3
 _ACCUSATION_BYTES = 1 + 1 + 34 * 2 + 9 + 66
 _MOST = 2**63 - 1
 _PLACE = struct.Struct(f"<{DIMENSIONS + 3}f")
@@ -66,6 +66,7 @@ class _Facts(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     load_percent: Annotated[int, Meta(ge=0, le=1000)]
     services: Annotated[int, Meta(ge=0, le=2**32)]
     place: _Place
+    api_port: Annotated[int, Meta(ge=0, le=65_535)]
 
 
 class _Card(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=1):
@@ -231,7 +232,8 @@ def _pack_news(news: tuple[News, ...]) -> tuple[_Card | _Accusation, ...]:
 def _pack_card(card: Card, signature: bytes) -> _Card:
     facts = card.facts
     place = _pack_place(facts.coordinate)
-    raw = _Facts(facts.region, facts.domain, facts.capacity, facts.load_percent, facts.services, place)
+    counts = (facts.capacity, facts.load_percent, facts.services)
+    raw = _Facts(facts.region, facts.domain, *counts, place, facts.api_port)
     return _Card(raw_key(card.node), _pack_address(card.address), card.version, card.left, raw, signature)
 
 
@@ -284,12 +286,13 @@ def _unpack_news(news: tuple[_Card | _Accusation, ...]) -> tuple[News, ...]:
 
 def _unpack_card(raw: _Card) -> Card:
     facts = Facts(
-        raw.facts.region,
-        raw.facts.domain,
+        _name(raw.facts.region),
+        _name(raw.facts.domain),
         raw.facts.capacity,
         raw.facts.load_percent,
         raw.facts.services,
         _unpack_place(raw.facts.place),
+        raw.facts.api_port,
     )
     version: Version = raw.version
     return Card(node_of(raw.key), _unpack_address(raw.address), version, raw.left, facts, raw.signature)
@@ -300,7 +303,14 @@ def _unpack_accusation(raw: _Accusation) -> Accusation:
 
 
 def _unpack_sketch(raw: _Sketch | None) -> RegionSketch | None:
-    return None if raw is None else RegionSketch(raw.region, raw.epoch, raw.registers)
+    return None if raw is None else RegionSketch(_name(raw.region), raw.epoch, raw.registers)
+
+
+def _name(text: str) -> str:
+    """A name, once it is seen that it takes no more room than is kept for one."""
+    if len(text.encode()) > FACTS_NAME_BYTES:
+        raise RemoteError(f"a name of more than {FACTS_NAME_BYTES} bytes", where="membership")
+    return text
 
 
 def _unpack_place(raw: bytes) -> Coordinate:

@@ -189,7 +189,10 @@ class Switch:
         self.cold = False
         self.unreached = False
         self.end_reason: str | None = None
+        self.silence: str | None = None
+        """Why the last poll failed, None once one was answered."""
         self._heard_at = now
+        self._not_renewed = False
         self._due_at = now + ASK_ANSWER_S
 
     @classmethod
@@ -241,6 +244,12 @@ class Switch:
             return [self._poll(self.lease, now)]
         return []
 
+    def stood_still(self, seconds: float) -> None:
+        """This site did nothing for so long: what was not heard meanwhile is not held against the other."""
+        self._heard_at += seconds
+        if self.state not in _RUNNING:
+            self._due_at += seconds
+
     def next_deadline(self) -> float | None:
         """When :meth:`wake` has something to do."""
         return self._due_at if self.state is not State.ENDED else None
@@ -253,8 +262,8 @@ class Switch:
         self._step(step)
 
     def _ran_out(self, lease: Lease, now: float) -> bool:
-        """Whether the lease is over: at its end if the copy is heard of, otherwise only after its grace."""
-        if self.state is State.SERVING and now > lease.ends_at:
+        """Whether the lease is over: at its end if the copy was heard of since, otherwise only after its grace."""
+        if self.state is State.SERVING and self._not_renewed:
             self._end(Step.LAPSED, "it answers, but did not renew its lease before it ran out")
         elif now > lease.ends_at + min(lease.grace_s, LEASE_GRACE_S):
             self._end(Step.LAPSED, "not heard of until its lease and grace ran out")
@@ -304,14 +313,17 @@ class Switch:
     def _poll_answered(self, event: PollAnswered, now: float) -> list[SwitchEffect]:
         self._step(Step.HEARD)
         self._heard_at = now
+        self.silence = None
         if self.serving_since is None:
             self.serving_since = now
         self._due_at = min(self._due_at, now + POLL_INTERVAL_S)
         if event.lease is not None and (self.lease is None or event.lease.ends_at > self.lease.ends_at):
             self.lease = event.lease
+        self._not_renewed = self.lease is not None and now > self.lease.ends_at
         return self._retire(f"the site is ending it: {event.ending}", now) if event.ending else []
 
     def _poll_failed(self, event: PollFailed, now: float) -> list[SwitchEffect]:
+        self.silence = event.reason
         if event.gone:
             self._end(Step.GONE, event.reason)
         elif self.state is State.SERVING and now - self._heard_at >= SILENT_AFTER_S:

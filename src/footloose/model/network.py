@@ -5,6 +5,7 @@ mostly share one.
 """
 
 import ipaddress
+from functools import lru_cache
 from typing import NewType
 
 import msgspec
@@ -18,8 +19,11 @@ Prefix = NewType("Prefix", str)
 RouterId = NewType("RouterId", str)
 """A router wherever it is seen from: its hop address masked to /29 (IPv6: /125), as text."""
 
-_PREFIX_BITS = {4: 24, 6: 48}
-_ROUTER_BITS = {4: 29, 6: 125}
+_PREFIX_BITS = (24, 48)
+_ROUTER_BITS = (29, 125)
+"""Of IPv4 and IPv6."""
+_MASKED = 16_384
+"""Masked addresses remembered: the same users and routers are met again and again."""
 
 
 def prefix_of(address: str) -> Prefix:
@@ -32,14 +36,15 @@ def router_id(address: str) -> RouterId:
     return RouterId(_masked(address, _ROUTER_BITS))
 
 
-def _masked(address: str, bits: dict[int, int]) -> str:
+@lru_cache(maxsize=_MASKED)
+def _masked(address: str, bits: tuple[int, int]) -> str:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError as error:
         raise RemoteError(f"{address[:60]!r} is not an IP address") from error
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
         parsed = parsed.ipv4_mapped
-    return str(ipaddress.ip_network((parsed, bits[parsed.version]), strict=False))
+    return str(ipaddress.ip_network((parsed, bits[parsed.version == 6]), strict=False))
 
 
 class Hop(msgspec.Struct, frozen=True):

@@ -37,7 +37,7 @@ class SiteRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a site says of itself, signed with its node key.
 
     ``api`` answers other sites over HTTPS; ``gateway`` is where users come, as ``http://host:port``.
-    Times are in seconds since 1970.
+    ``membership`` is where it takes part in the membership, over UDP. Times are in seconds since 1970.
     """
 
     node: NodeId
@@ -51,6 +51,7 @@ class SiteRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     region: str = ""
     price_per_hour: float = 0.0
     dht: Endpoint | None = None
+    membership: Endpoint | None = None
     version: int = 1
 
 
@@ -83,8 +84,9 @@ def check_site_record(record: SiteRecord) -> None:
     """
     where = f"site record of {record.node[:16]}"
     public_key_of(record.provider)
-    for endpoint in (record.api, *([record.dht] if record.dht is not None else [])):
-        _check_endpoint(endpoint, where)
+    for endpoint in (record.api, record.dht, record.membership):
+        if endpoint is not None:
+            _check_endpoint(endpoint, where)
     check_origin(record.gateway, where)
     if not record.name:
         raise RemoteError("has no name", where=where)
@@ -121,11 +123,13 @@ def _check_endpoint(endpoint: Endpoint, where: str) -> None:
 
 
 class Source(Enum):
-    """Which finder came upon a site."""
+    """Which finder came upon a site; or it was not looked for, as its copy serves the users already."""
 
     DHT = "dht"
     DNS = "dns"
     STATIC = "static"
+    MEMBERS = "members"
+    COPY = "copy"
 
 
 class Sighting(msgspec.Struct, frozen=True):

@@ -23,7 +23,9 @@ class ViewNode(msgspec.Struct, frozen=True):
 
 
 class ViewSite(msgspec.Struct, frozen=True):
-    """A site this one knows. ``state`` is ``self``, ``known``, ``serving`` or ``refused``; ``sources`` who saw it.
+    """A site this one knows. ``sources`` say who saw it.
+
+    ``state`` is ``self``, ``known``, ``serving``, ``refused`` or, since ``absent_since``, ``unreachable`` or ``left``.
 
     ``rtt_ms`` is the least round trip measured between it and a user seen here; None if none was.
     """
@@ -38,6 +40,7 @@ class ViewSite(msgspec.Struct, frozen=True):
     rtt_ms: float | None = None
     services: tuple[ServiceId, ...] = ()
     sources: tuple[str, ...] = ()
+    absent_since: float | None = None
 
 
 class ViewUser(msgspec.Struct, frozen=True):
@@ -79,3 +82,47 @@ class View(msgspec.Struct, frozen=True):
     sites: tuple[ViewSite, ...]
     services: tuple[ViewService, ...]
     users: tuple[ViewUser, ...]
+
+
+class ViewMember(msgspec.Struct, frozen=True):
+    """A member in view. ``state`` is that of :class:`footloose.membership.states.MemberState`, for so long ``since``.
+
+    ``rtt_ms`` is measured, ``distance_ms`` what coordinates say; None if unknown. ``name`` is empty until the site has
+    shown its record. ``near`` and ``watched``: it is in view for being near, or for being dealt with.
+    """
+
+    node: NodeId
+    name: str
+    address: str
+    state: str
+    since: float
+    rtt_ms: float | None = None
+    distance_ms: float | None = None
+    region: str = ""
+    domain: str = ""
+    capacity: int = 0
+    load_percent: int = 0
+    services: int = 0
+    near: bool = False
+    watched: bool = False
+
+
+class ViewRegion(msgspec.Struct, frozen=True):
+    """A region in sums, each within a fifth or so. ``complete``: all have been counted; else they still grow."""
+
+    region: str
+    sites: float
+    domains: float
+    capacity: float
+    free: float
+    complete: bool
+
+
+class ViewMembers(msgspec.Struct, frozen=True):
+    """Who is alive as this site sees it at one moment (``at``, seconds)."""
+
+    at: float
+    node: NodeId
+    name: str
+    members: tuple[ViewMember, ...]
+    regions: tuple[ViewRegion, ...]

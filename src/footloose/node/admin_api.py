@@ -21,6 +21,7 @@ from footloose.model.view import View
 from footloose.node.events import Feed, as_event
 from footloose.node.host import Host
 from footloose.node.journal import Journal
+from footloose.node.members import Members
 from footloose.node.orders import Orders
 from footloose.node.profile import Profile
 from footloose.node.workers import Workers
@@ -58,7 +59,11 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """How the node fares."""
+    """How the node fares.
+
+    ``loss`` is what it found lost of its state when it started, if anything; ``conflict`` says what to do if another
+    process runs with its identity.
+    """
 
     node: NodeId
     name: str
@@ -68,6 +73,8 @@ class Status(msgspec.Struct, frozen=True):
     api: str
     workers: tuple[WorkerStatus, ...]
     draining: str | None = None
+    loss: str | None = None
+    conflict: str | None = None
 
 
 class AdminApi:
@@ -86,6 +93,7 @@ class AdminApi:
         logged: Feed[GuestLog],
         orders: Orders,
         view: Callable[[], View],
+        members: Members,
     ) -> None:
         self._profile = profile
         self._state = state
@@ -97,6 +105,7 @@ class AdminApi:
         self._logged = logged
         self._orders = orders
         self._view = view
+        self._members = members
         self._started_at = time.monotonic()
 
     def add_to(self, application: web.Application) -> None:
@@ -114,6 +123,7 @@ class AdminApi:
         router = application.router
         router.add_get("/v1/status", self.status)
         router.add_get("/v1/view", self.view)
+        router.add_get("/v1/members", self.members)
         router.add_get("/v1/explain/{app}", self.explain)
         router.add_get("/v1/logs/{app}", self.logs)
         router.add_get("/v1/events", self.events)
@@ -131,6 +141,8 @@ class AdminApi:
             api=str(self._profile.api),
             workers=workers,
             draining=self._host.draining,
+            loss=self._state.loss,
+            conflict=self._members.conflict,
         )
         return _json(status)
 
@@ -165,6 +177,10 @@ class AdminApi:
     async def view(self, _request: web.Request) -> web.Response:
         """What the node sees now."""
         return _json(self._view())
+
+    async def members(self, _request: web.Request) -> web.Response:
+        """Who is alive as this site sees it."""
+        return _json(self._members.seen())
 
     async def explain(self, request: web.Request) -> web.Response:
         """The latest decisions about an app, the newest last."""

@@ -14,6 +14,9 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``address`` is the address others reach this site at. Its ports are bound to it, unless ``bind`` names the machine's
     own address where that is another (behind address translation); connections to other sites are then made from it.
     ``bootstrap`` are DHT nodes to join through, ``sites`` API endpoints known beforehand, ``resolvers`` DNS servers.
+    ``failure_domain`` names what this site shares with others that tend to fail with it: a building, a power line.
+    ``membership`` is ``wan`` or, for sites within a few milliseconds of each other, ``lan``: how soon one is missed; or
+    ``off``, to take no part in it.
     ``echo_port`` is only for networks without routes and delays of their own: see :mod:`footloose.topology.echo`.
     """
 
@@ -24,8 +27,11 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     gateway_port: int = 8080
     api_port: int = 7443
     dht_port: int = 7444
+    membership_port: int = 7445
     workers: int = 1
     region: str = ""
+    failure_domain: str = ""
+    membership: str = "wan"
     price_per_hour: float = 0.0
     max_leases: int = LEASES_PER_SITE
     bootstrap: tuple[Endpoint, ...] = ()

@@ -13,6 +13,18 @@ from footloose.model.routing import RoutingTable, WorkerReport
 _LENGTH = struct.Struct("!I")
 
 
+class WorkerConfig(msgspec.Struct, frozen=True):
+    """What a worker is started with: the sockets it inherits, which of ``workers`` it is, and where its files go."""
+
+    listen_fds: tuple[int, ...]
+    control_fd: int
+    index: int
+    workers: int
+    run_dir: str
+    access_log: bool = False
+    source: str | None = None
+
+
 class TableUpdate(msgspec.Struct, frozen=True, tag="table"):
     """To a worker: obey ``table``, whose artifacts lie compiled at the paths in ``compiled``."""
 

@@ -24,10 +24,9 @@ from footloose.model.site import SiteRecord
 from footloose.model.terms import Lease, LeaseAnswer, LeaseEnd, LeasePoll, LeaseRequest, check_lease, check_reading
 from footloose.node.host import Host
 from footloose.node.leases import GivenLeases
+from footloose.node.surroundings import Artifacts, Peers
 from footloose.orchestrator.loop import Loop
 from footloose.orchestrator.memory import Running
-from footloose.state.artifacts import ArtifactStore
-from footloose.transport.client import PeerClient
 from footloose.transport.problems import Refused
 
 log = logging.getLogger(__name__)
@@ -48,8 +47,8 @@ class Copies:
         *,
         here: NodeId,
         clock: Clock,
-        client: PeerClient,
-        artifacts: ArtifactStore,
+        client: Peers,
+        artifacts: Artifacts,
         given: GivenLeases,
         host: Host,
         loop: Loop,

@@ -1,7 +1,7 @@
 """Errands of finding sites: trace a route, look for sites near it, ask one who it is, have one measure."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from footloose.core.clock import Clock
 from footloose.core.codec import Signed, encode
@@ -9,6 +9,7 @@ from footloose.core.errors import LocalError, RemoteError
 from footloose.discovery.interface import Discovery
 from footloose.model.site import Sighting, open_site_record
 from footloose.model.terms import ProbeAnswer, ProbeRequest
+from footloose.node.surroundings import Peers, Probe, Traces
 from footloose.orchestrator.messages import (
     Discover,
     DiscoveryFinished,
@@ -22,8 +23,6 @@ from footloose.orchestrator.messages import (
     Trace,
 )
 from footloose.state.sites import SiteBook
-from footloose.topology.traceroute import Tracer
-from footloose.transport.client import PeerClient
 from footloose.transport.problems import Refused
 
 log = logging.getLogger(__name__)
@@ -39,11 +38,11 @@ class Finding:
         self,
         *,
         clock: Clock,
-        client: PeerClient,
-        tracer: Tracer,
+        client: Peers,
+        tracer: Traces,
         discovery: Discovery,
         book: SiteBook,
-        probe: Callable[[str], Awaitable[float | None]],
+        probe: Probe,
         tell: Callable[[Event], None],
     ) -> None:
         self._clock = clock

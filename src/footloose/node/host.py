@@ -1,7 +1,8 @@
 """What this site runs, for its owner and for others: start, stop, leases granted, all of it again after a restart."""
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from footloose.core.clock import Clock
@@ -22,12 +23,11 @@ from footloose.node.driver import Driver
 from footloose.node.leases import GivenLeases, HeldLeases
 from footloose.node.meter import Meter
 from footloose.node.services import Hosted, Services
+from footloose.node.surroundings import Artifacts, Compiles
 from footloose.orchestrator.loop import Loop
-from footloose.orchestrator.messages import CustomerHeard, Event, Parent, ServiceStarted, ServiceStopped
-from footloose.runtimes.wasm.compiler import Compiler
+from footloose.orchestrator.messages import CustomerHeard, CustomerLeft, Event, Parent, ServiceStarted, ServiceStopped
 from footloose.runtimes.wasm.guest import check_limits
 from footloose.state.apps import AppStore
-from footloose.state.artifacts import ArtifactStore
 from footloose.transport.signatures import Evidence
 
 log = logging.getLogger(__name__)
@@ -43,9 +43,9 @@ class Host:
         clock: Clock,
         desk: Desk,
         services: Services,
-        compiler: Compiler,
+        compiler: Compiles,
         compiled: Path,
-        artifacts: ArtifactStore,
+        artifacts: Artifacts,
         apps: AppStore,
         held: HeldLeases,
         given: GivenLeases,
@@ -81,6 +81,10 @@ class Host:
     def url_of(self, service: ServiceId) -> str:
         """Where users reach a service at this site."""
         return f"{self._gateway()}/{service}/"
+
+    def leases_held(self) -> list[Held]:
+        """The leases on copies here that have not ended."""
+        return self._desk.all_held()
 
     # For the owner of this site: apps whose home it is
 
@@ -238,6 +242,10 @@ class Host:
         for service in {one.service for one in observations if one.requests or one.open_websockets}:
             self._desk.users_seen(ServiceId(service), now)
 
+    def stood_still(self, seconds: float) -> None:
+        """This site did nothing for so long: no copy here counts as unused for that."""
+        self._desk.stood_still(seconds)
+
     def relay_token(self, service: ServiceId, site: NodeId) -> str:
         """The token for a copy about to be leased at ``site``; this site's gateway knows it from now on."""
         token = self._given.token(service, site)
@@ -278,6 +286,11 @@ class Host:
         leases = tuple(self._given.leases_of(service_id))
         self._tell(ServiceStarted(service_id, service, request.app, _parent(request), leases))
 
+    def _customer_left(self, lease: Lease) -> None:
+        """Who leases a copy here no more need not run the service any more: no users can be sent back there."""
+        if lease.customer not in [held.lease.customer for held in self._desk.leases_of(lease.service)]:
+            self._tell(CustomerLeft(lease.service, lease.customer))
+
     def _follow_another(self, service_id: ServiceId) -> None:
         """A copy's customer has gone: if another leases the copy too, its users and topics are that one's now."""
         hosted, others = self._services.get(service_id), self._desk.leases_of(service_id)
@@ -292,26 +305,44 @@ class Host:
 
     async def recover(self) -> None:
         """Run again all that ran. What cannot be run is named in the log and given up; the rest runs."""
-        for known in self._apps.list():
-            for service in known.app.services:
-                try:
-                    self._run_at_home(known.app, known.signed, service, await self._compile(service))
-                except FootlooseError as error:
-                    log.error("cannot run %s again: %s", known.app.service_id(service), error)
-        for held in sorted(self._desk.all_held(), key=lambda one: -one.app.version):
-            self._meter.open(held.lease.lease_id, held.lease.service, self._clock.now())
-            if held.lease.service not in self._services:
-                await self._recover_copy(held)
-        self._desk_driver.carry_out(self._desk.wake(self._clock.now()))
+        at_home = [(known, service) for known in self._apps.list() for service in known.app.services]
+        ready = await self._compile_all([service for _, service in at_home])
+        for (known, service), compiled in zip(at_home, ready, strict=True):
+            if isinstance(compiled, FootlooseError):
+                log.error("cannot run %s again: %s", known.app.service_id(service), compiled)
+            else:
+                self._run_at_home(known.app, known.signed, service, compiled)
+        self._desk_driver.carry_out(self._desk.wake(self._clock.now()))  # what ran out meanwhile does not run again
+        await self._recover_copies(sorted(self._desk.all_held(), key=lambda one: -one.app.version))
 
-    async def _recover_copy(self, held: Held) -> None:
-        service = held.app.service(held.request.service)
-        assert service is not None  # noqa: S101  the desk took no lease for a service its app does not have
-        try:
-            self._run_copy(held.request, held.lease.service, service, await self._compile(service))
-        except FootlooseError as error:
-            log.error("cannot run %s again: %s", held.lease.service, error)
-            self._desk_driver.carry_out(self._desk.give_up(held.lease.service, f"it cannot be run here: {error}"))
+    async def _recover_copies(self, leased: Sequence[Held]) -> None:
+        """Of several versions of a service the newest comes first, and stands for all."""
+        ready = await self._compile_all([_service_of(held) for held in leased])
+        given_up: set[ServiceId] = set()
+        for held, compiled in zip(leased, ready, strict=True):
+            service = held.lease.service
+            if service in given_up:
+                continue
+            self._meter.open(held.lease.lease_id, service, self._clock.now())
+            if service in self._services:
+                continue
+            if isinstance(compiled, FootlooseError):
+                log.error("cannot run %s again: %s", service, compiled)
+                given_up.add(service)
+                self._desk_driver.carry_out(self._desk.give_up(service, f"it cannot be run here: {compiled}"))
+            else:
+                self._run_copy(held.request, service, _service_of(held), compiled)
+
+    async def _compile_all(self, services: Sequence[Service]) -> list[Path | FootlooseError]:
+        """Where each is compiled, or why it is not; side by side, as most of it is reading files and taking digests."""
+
+        async def outcome(service: Service) -> Path | FootlooseError:
+            try:
+                return await self._compile(service)
+            except FootlooseError as error:
+                return error
+
+        return await asyncio.gather(*(outcome(service) for service in services))
 
     async def _compile(self, service: Service) -> Path:
         check_limits(service.limits)
@@ -326,6 +357,7 @@ class Host:
             case LeaseChanged():
                 if effect.held.state is LeaseState.ENDED:
                     self._meter.close(effect.held.lease.lease_id)
+                    self._customer_left(effect.held.lease)
                     self._follow_another(effect.held.lease.service)
                 self._held.keep(effect.held)
             case EndCopy():
@@ -355,6 +387,12 @@ class Host:
     def close(self) -> None:
         """End nothing: what is agreed is on disk and runs again at the next start."""
         self._desk_driver.close()
+
+
+def _service_of(held: Held) -> Service:
+    service = held.app.service(held.request.service)
+    assert service is not None  # noqa: S101  the desk took no lease for a service its app does not have
+    return service
 
 
 def _parent(request: LeaseRequest) -> Parent:

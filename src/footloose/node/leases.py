@@ -94,6 +94,10 @@ class GivenLeases:
         """The services that have copies."""
         return {lease.service for lease in self._leases.values()}
 
+    def sites(self) -> set[NodeId]:
+        """The sites that have copies."""
+        return {lease.provider_node for lease in self._leases.values()}
+
     def leases_of(self, service: ServiceId) -> tuple[Lease, ...]:
         """The leases of a service's copies."""
         return tuple(lease for lease in self._leases.values() if lease.service == service)

@@ -15,6 +15,7 @@ class Profile:
         self.provider = ProviderId(node)
         self.api = Endpoint(config.address, config.api_port)
         self.dht = Endpoint(config.address, config.dht_port)
+        self.membership = Endpoint(config.address, config.membership_port) if config.membership != "off" else None
         self.gateway = _origin(Endpoint(config.address, config.gateway_port))
 
     def record(self, now: float) -> SiteRecord:
@@ -30,6 +31,7 @@ class Profile:
             region=self._config.region,
             price_per_hour=self._config.price_per_hour,
             dht=self.dht,
+            membership=self.membership,
         )
 
 

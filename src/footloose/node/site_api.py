@@ -1,47 +1,32 @@
-"""What this site answers other sites: who it is, probes, leases, artifacts (``docs/reference/site-api.yaml``)."""
+"""The API for other sites over HTTP (``docs/reference/site-api.yaml``): artifacts, and all of :class:`Answers`."""
 
-import logging
 from http import HTTPStatus
 
 from aiohttp import web
 
 from footloose.core.clock import Clock
-from footloose.core.codec import decode, encode, sign
+from footloose.core.codec import encode
 from footloose.core.digest import Digest, parse_digest
-from footloose.core.errors import RemoteError
 from footloose.core.identity import Identity
-from footloose.core.limits import ARTIFACT_BYTES, READING_PREFIXES, TERMS_TEXT_CHARS
-from footloose.core.printable import printable
-from footloose.market.desk import NoSuchLease
-from footloose.model.terms import LeaseAnswer, LeaseEnd, LeasePoll, LeaseRequest, ProbeAnswer, ProbeRequest
+from footloose.core.limits import ARTIFACT_BYTES
+from footloose.node.answers import Answers
 from footloose.node.host import Host
-from footloose.node.probes import Probes
-from footloose.node.profile import Profile
 from footloose.state.artifacts import ArtifactStore
 from footloose.transport.problems import Refused
 from footloose.transport.server import EVIDENCE, body_chunks, caller_of, public, site_application, upload
 
-log = logging.getLogger(__name__)
-
 
 class SiteApi:
-    """The handlers. ``host`` starts and ends copies, ``profile`` makes this site's record, ``probes`` measures."""
+    """The handlers."""
 
     def __init__(
-        self,
-        identity: Identity,
-        clock: Clock,
-        profile: Profile,
-        host: Host,
-        artifacts: ArtifactStore,
-        probes: Probes,
+        self, identity: Identity, clock: Clock, host: Host, artifacts: ArtifactStore, answers: Answers
     ) -> None:
         self._identity = identity
         self._clock = clock
-        self._profile = profile
         self._host = host
         self._artifacts = artifacts
-        self._probes = probes
+        self._answers = answers
 
     def application(self) -> web.Application:
         """The routes, behind checks of who is calling."""
@@ -57,12 +42,11 @@ class SiteApi:
     @public
     async def site(self, _request: web.Request) -> web.Response:
         """This site's signed record."""
-        return _json(sign(self._profile.record(self._clock.now()), self._identity))
+        return _json(self._answers.site())
 
     async def probe(self, request: web.Request) -> web.Response:
         """Measure the round trip to a user of the caller's service."""
-        wanted = decode(await request.read(), ProbeRequest)
-        return _json(ProbeAnswer(await self._probes.measure(wanted.address, caller_of(request))))
+        return _json(await self._answers.probe(await request.read(), caller_of(request)))
 
     @upload(ARTIFACT_BYTES)
     async def put_artifact(self, request: web.Request) -> web.Response:
@@ -84,37 +68,16 @@ class SiteApi:
 
     async def ask_lease(self, request: web.Request) -> web.Response:
         """Run a service for the caller, answer with the signed lease once it serves."""
-        wanted = decode(await request.read(), LeaseRequest)
-        try:
-            answer = await self._host.lease(wanted, caller_of(request), request[EVIDENCE])
-        except RemoteError as error:
-            log.info("lease refused: %s", error)
-            answer = LeaseAnswer(refused=str(error))
-        return _json(answer)
+        return _json(await self._answers.lease(await request.read(), caller_of(request), request[EVIDENCE]))
 
     async def poll_lease(self, request: web.Request) -> web.Response:
         """How a copy fares, and another term if asked for."""
-        wanted = decode(await request.read(), LeasePoll)
-        lease_id, caller = request.match_info["lease"], caller_of(request)
-        try:
-            polled = self._host.poll(lease_id, caller, renew=wanted.renew, hold=wanted.hold, prefixes=READING_PREFIXES)
-        except NoSuchLease as error:
-            raise _not_found(error) from error
-        return _json(polled)
+        return _json(self._answers.poll(request.match_info["lease"], await request.read(), caller_of(request)))
 
     async def end_lease(self, request: web.Request) -> web.Response:
         """The caller wants its copy no more."""
-        wanted = decode(await request.read(), LeaseEnd)
-        reason = printable(wanted.reason, TERMS_TEXT_CHARS)
-        try:
-            self._host.release(request.match_info["lease"], caller_of(request), reason)
-        except NoSuchLease as error:
-            raise _not_found(error) from error
+        self._answers.end(request.match_info["lease"], await request.read(), caller_of(request))
         return web.Response(status=HTTPStatus.NO_CONTENT)
-
-
-def _not_found(error: NoSuchLease) -> Refused:
-    return Refused(HTTPStatus.NOT_FOUND, error.what, where=error.where, fix=error.fix)
 
 
 def _json(value: object) -> web.Response:

@@ -60,17 +60,20 @@ def _sites(loop: Loop, now: float) -> Iterator[ViewSite]:
         copies = [running.service for running in loop.services.values() if _serves(running, node)]
         places = [place for place in loop.located.values() if node in place.sightings]
         refused = any(running.refuses(node, now) for running in loop.services.values())
+        absence = loop.absent.get(node)
+        state = absence.state if absence is not None else "refused" if refused else "known"
         yield ViewSite(
             node=node,
             name=record.name,
             gateway=record.gateway,
-            state="serving" if copies else "refused" if refused else "known",
+            state="serving" if copies else state,
             api=str(record.api),
             region=record.region,
             price_per_hour=record.price_per_hour,
             rtt_ms=min((place.rtt_ms[node] for place in places if node in place.rtt_ms), default=None),
             services=tuple(copies),
             sources=tuple(sorted({place.sightings[node].source.value for place in places})),
+            absent_since=absence.since if absence is not None else None,
         )
 
 

@@ -25,22 +25,20 @@ from footloose.gateway.server import Gateway
 from footloose.gateway.shared import GatewayConfig
 from footloose.model.guest import Runtime
 from footloose.model.routing import WorkerReport
-from footloose.node.control import Applied, Beat, FrameReader, FromWorker, Reported, TableUpdate, frame, table_update
+from footloose.node.control import (
+    Applied,
+    Beat,
+    FrameReader,
+    FromWorker,
+    Reported,
+    TableUpdate,
+    WorkerConfig,
+    frame,
+    table_update,
+)
 from footloose.runtimes.wasm.runtime import WasmRuntime
 
 _log = logging.getLogger(__name__)
-
-
-class WorkerConfig(msgspec.Struct, frozen=True):
-    """What a worker is started with: the sockets it inherits, which of ``workers`` it is, and where its files go."""
-
-    listen_fds: tuple[int, ...]
-    control_fd: int
-    index: int
-    workers: int
-    run_dir: str
-    access_log: bool = False
-    source: str | None = None
 
 
 class Worker:

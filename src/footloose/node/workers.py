@@ -6,21 +6,31 @@ import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from footloose.core.clock import OwnTime
 from footloose.core.codec import encode
 from footloose.core.digest import Digest
 from footloose.core.errors import LocalError, RemoteError
-from footloose.core.limits import DRAIN_S, WORKER_RESTART_S, WORKER_SILENT_S, WORKER_START_S
+from footloose.core.limits import DRAIN_S, STOOD_STILL_S, WORKER_RESTART_S, WORKER_SILENT_S, WORKER_START_S
 from footloose.model.network import Observation, Prefix
 from footloose.model.routing import RoutingTable, WorkerReport
 from footloose.model.site import Endpoint
-from footloose.node.control import Applied, FrameReader, FromWorker, Reported, TableUpdate, frame, from_worker
-from footloose.node.worker import WorkerConfig
+from footloose.node.control import (
+    Applied,
+    FrameReader,
+    FromWorker,
+    Reported,
+    TableUpdate,
+    WorkerConfig,
+    frame,
+    from_worker,
+)
 
 _log = logging.getLogger(__name__)
 _COMMAND = (sys.executable, "-m", "footloose.node.worker")
@@ -119,6 +129,8 @@ class Workers:
         self._update = TableUpdate(RoutingTable(version=0))
         self._slots: list[_Slot] = []
         self._changed = asyncio.Event()
+        # What a worker did not say while this process stood still itself must not count.
+        self.time = OwnTime(time.monotonic, STOOD_STILL_S)
 
     @property
     def port(self) -> int:
@@ -131,16 +143,26 @@ class Workers:
         """How each worker stands."""
         return tuple(slot.status for slot in self._slots)
 
-    async def start(self) -> None:
-        """Bind the gateway's socket and start all workers; returns when each serves.
+    def begin(self) -> None:
+        """Bind the gateway's socket and start the processes, which take a while to load; none serves before the start.
 
-        Raises :class:`LocalError` if the address cannot be had, or a worker does not come up.
+        Raises :class:`LocalError` if the address cannot be had.
         """
         self._socket = listening_socket(self._listen)
         self._run_dir.mkdir(parents=True, exist_ok=True)
         self._slots = [self._slot(index) for index in range(self._count)]
         for slot in self._slots:
             slot.start()
+
+    async def start(self) -> None:
+        """Have all workers serve by the table of now, and any later one; returns when each does.
+
+        Raises :class:`LocalError` if the address cannot be had, or a worker does not come up.
+        """
+        if self._socket is None:
+            self.begin()
+        for slot in self._slots:
+            slot.serve(self._update)
         try:
             await asyncio.gather(*(slot.first_ready() for slot in self._slots))
         except LocalError:
@@ -188,7 +210,7 @@ class Workers:
             access_log=self._access_log,
             source=self._source,
         )
-        return _Slot(config, self._command, self._update, self)
+        return _Slot(config, self._command, self)
 
     # What the slots tell.
 
@@ -227,10 +249,11 @@ def listening_socket(listen: Endpoint) -> socket.socket:
 class _Slot:
     """One worker's place: whoever holds it now, and who comes after."""
 
-    def __init__(self, config: WorkerConfig, command: Sequence[str], update: TableUpdate, site: Workers) -> None:
+    def __init__(self, config: WorkerConfig, command: Sequence[str], site: Workers) -> None:
         self._config = config
         self._command = command
-        self._update = update
+        self._update: TableUpdate | None = None
+        """What to serve by; None before anything is to be served."""
         self._site = site
         self._pace = RestartPace()
         self._life: _Life | None = None
@@ -253,10 +276,14 @@ class _Slot:
         """Return when the first worker serves. Raises :class:`LocalError` if it does not come up."""
         await self._first
 
-    def push(self, update: TableUpdate) -> None:
+    def serve(self, update: TableUpdate) -> None:
         self._update = update
         if self._life is not None:
             self._life.push(update)
+
+    def push(self, update: TableUpdate) -> None:
+        if self._update is not None:
+            self.serve(update)
 
     async def stop(self, drain_s: float) -> None:
         self._stopping = True
@@ -267,7 +294,8 @@ class _Slot:
             await asyncio.wait([self._task], timeout=drain_s + _STOP_MARGIN_S)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        self._first.cancel()
+        if not self._first.cancel() and not self._first.cancelled():
+            self._first.exception()  # whoever waits for the start has seen it, or never will
 
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()
@@ -287,11 +315,12 @@ class _Slot:
 
     async def _live(self) -> str:
         """One worker's whole life; returns why it ended."""
-        life = _Life(self._update, self._site, self._obeyed)
+        life = _Life(self._site, self._obeyed)
         try:
             await life.begin(self._config, self._command)
             self._life = life
-            life.push(self._update)
+            if self._update is not None:
+                life.push(self._update)
             return await life.end()
         except OSError as error:
             return f"it could not be started: {error}"
@@ -309,14 +338,14 @@ class _Slot:
 class _Life:
     """One worker process and the socket to it. ``version`` is the table it serves by, -1 before it serves."""
 
-    def __init__(self, update: TableUpdate, site: Workers, obeyed: Callable[[], None]) -> None:
-        self._update = update
+    def __init__(self, site: Workers, obeyed: Callable[[], None]) -> None:
+        self._update: TableUpdate | None = None
         self._site = site
         self._obeyed = obeyed
         self._loop = asyncio.get_running_loop()
         self._process: asyncio.subprocess.Process | None = None
         self._control: asyncio.Transport | None = None
-        self._heard_s = self._began_s = self._loop.time()
+        self._heard_s = site.time.now()
         self._sent: int | None = None
         """Version of the table it was sent and has not yet obeyed."""
         self._sent_s = 0.0
@@ -347,7 +376,7 @@ class _Life:
         self._update = update
         if self._sent is None and self.version < update.table.version and self._control is not None:
             self._sent = update.table.version
-            self._sent_s = self._loop.time()
+            self._sent_s = self._site.time.now()
             self._control.write(frame(update))
 
     async def end(self) -> str:
@@ -368,9 +397,10 @@ class _Life:
             exited.cancel()
 
     def _overdue(self) -> str | None:
-        now_s = self._loop.time()
+        now_s = self._site.time.now()
         if self.version < 0:
-            return "it took too long to start" if now_s - self._began_s > WORKER_START_S else None
+            late = self._sent is not None and now_s - self._sent_s > WORKER_START_S
+            return "it took too long to start" if late else None
         if now_s - self._heard_s > WORKER_SILENT_S:
             return "it gives no sign of life"
         if self._sent is not None and now_s - self._sent_s > WORKER_SILENT_S:
@@ -395,14 +425,15 @@ class _Life:
 
     def received(self, message: FromWorker) -> None:
         """The worker said something."""
-        self._heard_s = self._loop.time()
+        self._heard_s = self._site.time.now()
         if isinstance(message, Reported):
             self._site.reported(message.report)
         elif isinstance(message, Applied):
             self.version = message.version
             self._sent = None
             self._obeyed()
-            self.push(self._update)
+            if self._update is not None:
+                self.push(self._update)
 
 
 class _Control(asyncio.Protocol):

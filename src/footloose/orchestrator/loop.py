@@ -23,13 +23,15 @@ from footloose.model.app import ServiceId
 from footloose.model.decision import Decision
 from footloose.model.network import Observation, Prefix, Route
 from footloose.model.routing import Redirect
-from footloose.model.site import Endpoint, Sighting, SiteRecord
+from footloose.model.site import Endpoint, Sighting, SiteRecord, Source
 from footloose.model.terms import Lease
 from footloose.orchestrator.memory import NOWHERE, Asked, Customer, Located, Running, SiteAsked, oldest
 from footloose.orchestrator.messages import (
+    Absence,
     CopyEnded,
     CopyEvent,
     CustomerHeard,
+    CustomerLeft,
     Discover,
     DiscoveryFinished,
     Effect,
@@ -45,7 +47,9 @@ from footloose.orchestrator.messages import (
     SetRedirects,
     SiteAvoided,
     SiteIdentified,
+    SitePresence,
     SiteSighted,
+    StoodStill,
     Trace,
     UsersObserved,
 )
@@ -82,6 +86,7 @@ class Loop:
         self.services: dict[ServiceId, Running] = {}
         self.sites: dict[NodeId, SiteRecord] = {}
         self.located: dict[Prefix, Located] = {}
+        self.absent: dict[NodeId, Absence] = {}
         self._placer = placer
         self._node_at: dict[Endpoint, NodeId] = {}
         self._identifying: dict[SiteAsked, Asked] = {}
@@ -99,6 +104,8 @@ class Loop:
                 self._stop(event, now)
             case CustomerHeard():
                 self._customer_heard(event, now)
+            case CustomerLeft():
+                self._customer_left(event, now)
             case UsersObserved():
                 self._observe(event, now)
             case RouteTraced():
@@ -109,6 +116,8 @@ class Loop:
                 self._discovered(event, now)
             case SiteIdentified():
                 self._identified(event, now)
+            case SitePresence():
+                self._presence(event, now)
             case RttMeasured():
                 self._measured(event, now)
             case CopyEvent():
@@ -117,6 +126,9 @@ class Loop:
                 self._move(event, now)
             case SiteAvoided():
                 self._avoid(event, now)
+            case StoodStill():
+                for running in self.services.values():
+                    running.stood_still(event.seconds)
         return self._take_effects()
 
     def wake(self, now: float) -> list[Effect]:
@@ -166,6 +178,7 @@ class Loop:
         switch = Switch.resumed(running.service, lease, now)
         if lease.artifact != running.spec.artifact:
             reason = "it is of another version of the service"
+            self._note(running, "retire", site, f"giving up the copy at {self._name(site)}", reason, {}, now)
             self._effects += switch.receive(RetireWanted(reason), now)
             self._effects.append(CopyEnded(running.service, site, reason, lease.lease_id))
             return
@@ -203,6 +216,11 @@ class Loop:
             self._retire(running, node, "it leases a copy here itself, so users can go there without", now)
         if before is None or (before.url, before.hold) != (url, event.hold):
             self._choose_soon(running, now)
+
+    def _customer_left(self, event: CustomerLeft, now: float) -> None:
+        running = self.services.get(event.service)
+        if running is not None and running.customers.pop(event.customer, None) is not None:
+            self._choose(running, now)
 
     # Observe users
 
@@ -300,6 +318,7 @@ class Loop:
         record = event.record
         if record is not None and record.node != self.here:
             self._meet(event.endpoint, record)
+            self.absent.pop(record.node, None)  # who answers is there, whatever others say
         for prefix, sighting in asked.waiting.items() if asked is not None else ():
             place = self.located.get(prefix)
             if place is None:
@@ -324,6 +343,19 @@ class Loop:
         if len(self._node_at) > SITES_KNOWN:
             del self._node_at[next(iter(self._node_at))]
 
+    def _presence(self, event: SitePresence, now: float) -> None:
+        """Others find a site absent, or there again. What it runs for us goes on: our own polls see to that."""
+        known = self.absent.pop(event.site, None)
+        if event.absence is not None:
+            self.absent[event.site] = event.absence
+        elif known is None:
+            return
+        else:
+            self._measure_again(event.site)
+        for place in self.located.values():
+            if event.site in place.sightings:
+                self._choose_for(place.prefix, now)
+
     def knows(self, endpoint: Endpoint, now: float) -> bool:
         """Whether the site at ``endpoint`` has shown a record that is good still."""
         record = self.sites.get(self._node_at[endpoint]) if endpoint in self._node_at else None
@@ -345,14 +377,15 @@ class Loop:
     # Measure: what was found proposes, a direct measurement decides
 
     def _nominate(self, place: Located, node: NodeId, sighting: Sighting, now: float) -> None:
-        new = node not in place.sightings
-        if place.sight(node, sighting) and new:
+        known = place.sightings.get(node)
+        news = place.sight(node, sighting)
+        if news and (known is None or known.source is not sighting.source):
             reason = f"found by {sighting.source.value}" + (f" at router {sighting.router}" if sighting.router else "")
             inputs = {"site": node, "found_by": sighting.source.value, "rtt_to_router_ms": sighting.rtt_ms}
             self._note_all(place.prefix, "discover", self._name(node), reason, inputs, now)
         if node in place.sightings and node not in place.rtt_ms:
             self._measure(place, self.sites[node])
-        if new:
+        if news:
             self._choose_for(place.prefix, now)
 
     def _measure(self, place: Located, site: SiteRecord) -> None:
@@ -372,6 +405,8 @@ class Loop:
         place, site = self.located.get(event.prefix), event.site
         if place is None or (site not in place.sightings and site != self.here):
             return
+        if event.rtt_ms is not None:
+            self.absent.pop(site, None)  # a direct measurement decides
         if place.measured(site, event.rtt_ms, answered=event.answered):
             outcome = "no answer" if event.rtt_ms is None else f"{event.rtt_ms:.1f} ms"
             reason = event.reason or f"measured by {self._name(site)} itself"
@@ -429,13 +464,16 @@ class Loop:
             return False
         if copy is not None and copy.state is State.SUSPECT:
             return False
-        reason = None if running.serves(site) else why_excluded(record, running.spec)
+        absence = self.absent.get(site) if copy is None else None
+        reason = None
+        if not running.serves(site):
+            reason = f"{absence.state}: {absence.reason}" if absence is not None else why_excluded(record, running.spec)
         if reason is None:
             running.excluded.pop(site, None)
         elif running.excluded.get(site) != reason:
             running.excluded[site] = reason
             inputs = {"site": site, "region": record.region, "price_per_hour": record.price_per_hour}
-            inputs |= {"provider": record.provider}
+            inputs |= {"provider": record.provider} if absence is None else {"since": absence.since}
             self._note(running, "choose", site, f"not at {self._name(site)}", reason, inputs, now)
         return reason is None
 
@@ -526,10 +564,23 @@ class Loop:
             if seen.service != running.service:
                 continue
             self._saw(running, seen, seen.site or site, now)
-            if (seen.requests or seen.open_websockets) and running.belongs(seen.prefix, site, self.here):
+            self._sight_copy(seen.prefix, seen.site or site, now)
+            if (seen.requests or seen.open_websockets) and self._rightly_at(running, seen.prefix, site, now):
                 running.busy_at[site] = now
         if event.lease is not None:
             self._redirect(running, now)
+
+    def _rightly_at(self, running: Running, prefix: Prefix, site: NodeId, now: float) -> bool:
+        """Whether users seen at a copy are a use of it: no other site is better, or this one was not compared yet."""
+        user, place = running.users[prefix], self.located.get(prefix)
+        compared = place is not None and site in rtts_to(user, place, self.here, now)
+        return not compared or running.belongs(prefix, site, self.here)
+
+    def _sight_copy(self, prefix: Prefix, site: NodeId, now: float) -> None:
+        """A copy serves users near whom no finder came upon it (yet, after a restart): its site can be chosen too."""
+        place, record = self.located.get(prefix), self.sites.get(site)
+        if place is not None and record is not None and site not in place.sightings:
+            self._nominate(place, site, Sighting(record.api, Source.COPY, site), now)
 
     def _copy_changed(self, running: Running, site: NodeId, before: State, now: float) -> None:
         switch, name = running.copies[site], self._name(site)
@@ -546,7 +597,8 @@ class Loop:
             if before is State.SUSPECT:
                 self._measure_again(site)
         elif switch.state is State.SUSPECT:
-            self._note(running, "redirect", site, "suspended", f"{name} is not heard of", {}, now)
+            reason = f"{name} is not heard of" + (f": {switch.silence}" if switch.silence is not None else "")
+            self._note(running, "redirect", site, "suspended", reason, {}, now)
         elif switch.state is State.ENDED:
             # What was given up here, or ran out while the two were cut off from each other, says nothing of the site.
             by_site = before not in (State.RETIRING, State.SUSPECT)

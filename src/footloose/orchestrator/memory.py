@@ -21,7 +21,7 @@ from footloose.migration.switch import State, Switch
 from footloose.model.app import Service, ServiceId
 from footloose.model.network import Observation, Prefix, Route
 from footloose.model.routing import Redirect
-from footloose.model.site import Endpoint, Sighting
+from footloose.model.site import Endpoint, Sighting, Source
 from footloose.orchestrator.messages import Parent
 from footloose.placement.interface import Placement
 
@@ -134,11 +134,15 @@ class Located:
         return self._settled
 
     def sight(self, node: NodeId, sighting: Sighting) -> bool:
-        """Take in that a site was sighted; whether that was news. A full table makes room only by a silent site."""
+        """Take in that a site was sighted; whether that was news. A full table makes room only by a silent site.
+
+        To be found on the way says more than to be a member that may be near.
+        """
         known = self.sightings.get(node)
         if known is None and len(self.sightings) >= SITES_PER_PREFIX and not self._drop_silent():
             return False
-        if known is not None and (sighting.rtt_ms is None or sighting == known):
+        nominated = known is not None and known.source is Source.MEMBERS is not sighting.source
+        if known is not None and not nominated and (sighting.rtt_ms is None or sighting == known):
             return False
         self.sightings[node] = sighting
         return True
@@ -324,6 +328,17 @@ class Running:
         used = self.meanwhile.assignment.values()
         others.sort(key=lambda site: (site in used, self.serves(site), self.busy_at.get(site, 0.0), site))
         return others[: max(0, surplus)]
+
+    def stood_still(self, seconds: float) -> None:
+        """This site did nothing for so long: nobody counts as gone for not having been heard of meanwhile."""
+        for user in self.users.values():
+            user.seen_at += seconds
+        for site in self.busy_at:
+            self.busy_at[site] += seconds
+        for node, customer in self.customers.items():
+            self.customers[node] = msgspec.structs.replace(customer, heard_at=customer.heard_at + seconds)
+        for copy in self.copies.values():
+            copy.stood_still(seconds)
 
     @property
     def held(self) -> bool:

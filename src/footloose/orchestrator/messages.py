@@ -38,6 +38,13 @@ class CustomerHeard(msgspec.Struct, frozen=True):
     hold: bool = False
 
 
+class CustomerLeft(msgspec.Struct, frozen=True):
+    """Event: a site leases the copy here no more, so it is not known any longer to run the service."""
+
+    service: ServiceId
+    customer: NodeId
+
+
 class ServiceStopped(msgspec.Struct, frozen=True):
     """Event: a service no longer runs here; its copies are given up with ``reason``."""
 
@@ -82,6 +89,21 @@ class SiteIdentified(msgspec.Struct, frozen=True):
     claimed: NodeId | None = None
 
 
+class Absence(msgspec.Struct, frozen=True):
+    """Why a site is taken not to be there: it is ``unreachable``, or it has ``left``; ``since`` in seconds."""
+
+    state: str
+    since: float
+    reason: str
+
+
+class SitePresence(msgspec.Struct, frozen=True):
+    """Event: the membership has found a site absent or, where ``absence`` is None, has nothing against it any more."""
+
+    site: NodeId
+    absence: Absence | None = None
+
+
 class RttMeasured(msgspec.Struct, frozen=True):
     """Event: a site measured its round trip to a prefix; None with the reason where it could not.
 
@@ -111,6 +133,12 @@ class MoveWanted(msgspec.Struct, frozen=True):
     site: NodeId | None
 
 
+class StoodStill(msgspec.Struct, frozen=True):
+    """Event: this site did nothing for ``seconds``: it was stopped, starved of the processor, or its clock leapt."""
+
+    seconds: float
+
+
 class SiteAvoided(msgspec.Struct, frozen=True):
     """Event: a person wants no copies at ``site`` any more, or (``avoid`` False) allows them again."""
 
@@ -122,15 +150,18 @@ Event = (
     ServiceStarted
     | ServiceStopped
     | CustomerHeard
+    | CustomerLeft
     | UsersObserved
     | RouteTraced
     | SiteSighted
     | DiscoveryFinished
     | SiteIdentified
+    | SitePresence
     | RttMeasured
     | CopyEvent
     | MoveWanted
     | SiteAvoided
+    | StoodStill
 )
 
 

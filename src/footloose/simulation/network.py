@@ -67,6 +67,11 @@ class Network:
         self._cut.clear()
         self._side = {}
 
+    @property
+    def cuts(self) -> bool:
+        """Whether any node is cut off from any other."""
+        return bool(self._cut or self._side)
+
     def reaches(self, source: int, target: int) -> bool:
         """Whether a message would not meet a cut now."""
         side = self._side

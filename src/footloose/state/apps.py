@@ -1,11 +1,12 @@
 """Apps deployed at this site: their owners' signed intents."""
 
+from collections.abc import Iterator
+
 import msgspec
 
-from footloose.core.codec import Signed, encode
+from footloose.core.codec import Signed, decode
 from footloose.model.app import App, AppId, open_app
-from footloose.state.database import Database
-from footloose.state.rows import stored
+from footloose.state.entries import Entry, Keeper
 
 
 class StoredApp(msgspec.Struct, frozen=True):
@@ -16,11 +17,26 @@ class StoredApp(msgspec.Struct, frozen=True):
     deployed_at: float
 
 
+class AppKept(Entry, frozen=True, tag="app"):
+    """An app was deployed, or another version of it."""
+
+    app_id: AppId
+    deployed_at: float
+    signed: Signed
+
+
+class AppGone(Entry, frozen=True, tag="app removed"):
+    """An app was removed."""
+
+    app_id: AppId
+
+
 class AppStore:
     """The apps this site is home to."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._apps: dict[AppId, StoredApp] = {}
 
     def put(self, signed: Signed, now: float) -> App:
         """Keep an app, in place of an earlier version of it. On the disk when this returns.
@@ -29,34 +45,37 @@ class AppStore:
         cannot be written.
         """
         app = open_app(signed)
-        with self._database.promise() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO apps (app_id, deployed_at, signed) VALUES (?, ?, ?)",
-                (app.app_id, now, encode(signed)),
-            )
+        self._keeper.promise(AppKept(app.app_id, now, signed))
         return app
 
     def get(self, app_id: AppId) -> StoredApp | None:
         """The app, if it is deployed here."""
-        return next(iter(self._select("WHERE app_id = ?", app_id)), None)
+        return self._apps.get(app_id)
 
     def list(self) -> tuple[StoredApp, ...]:
         """All apps, by id."""
-        return self._select("ORDER BY app_id")
+        return tuple(self._apps[app_id] for app_id in sorted(self._apps))
 
     def remove(self, app_id: AppId) -> bool:
-        """Forget an app; whether there was one."""
-        with self._database.promise() as connection:
-            return connection.execute("DELETE FROM apps WHERE app_id = ?", (app_id,)).rowcount > 0
+        """Forget an app; whether there was one. Raises :class:`LocalError` if that cannot be written."""
+        if app_id not in self._apps:
+            return False
+        self._keeper.promise(AppGone(app_id))
+        return True
 
-    def _select(self, where: str, *parameters: str) -> tuple[StoredApp, ...]:
-        found = []
-        for app_id, deployed_at, value in self._database.rows(
-            f"SELECT app_id, deployed_at, signed FROM apps {where}",  # noqa: S608  ``where`` is one of ours
-            parameters,
-        ):
-            signed = stored(value, Signed, f"app {app_id}")
-            app = stored(signed.payload, App, f"app {app_id}") if signed else None
-            if signed and app:
-                found.append(StoredApp(app, signed, deployed_at))
-        return tuple(found)
+    # For the record
+
+    def apply(self, entry: AppKept | AppGone) -> None:
+        """Take in what was written. Raises :class:`RemoteError` if it cannot be made out."""
+        match entry:
+            case AppKept():
+                where = f"app {entry.app_id}"
+                app = decode(entry.signed.payload, App, where=where, limit=len(entry.signed.payload))
+                self._apps[entry.app_id] = StoredApp(app, entry.signed, entry.deployed_at)
+            case AppGone():
+                self._apps.pop(entry.app_id, None)
+
+    def live(self) -> Iterator[Entry]:
+        """The entries that make what is kept now."""
+        for app_id, known in self._apps.items():
+            yield AppKept(app_id, known.deployed_at, known.signed)

@@ -1,14 +1,14 @@
-"""One SQLite database per site, opened whole or not at all.
+"""One SQLite database per site for what it notes (decisions, logs, known sites), opened whole or not at all.
 
-A *promise* (an app deployed, a lease signed) is on the disk before it is acknowledged. A *note* (a decision, a line of
-a log) survives the end of the process, but the last few may be lost with the power (https://www.sqlite.org/wal.html).
+A note survives the end of the process, but the last few may be lost with the power (https://www.sqlite.org/wal.html).
+What a site promised is not here but in :mod:`footloose.state.intent`.
 """
 
 import datetime
 import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,6 @@ class Database:
         self.path = path
         self.loss = loss
         self._connection = connection
-        self._open_durable: bool | None = None
 
     @classmethod
     def open(cls, path: Path) -> "Database":
@@ -62,35 +61,17 @@ class Database:
             raise
         return cls(path, connection, loss)
 
-    def promise(self) -> AbstractContextManager[sqlite3.Connection]:
-        """A transaction that is on the disk when the ``with`` ends. May be nested; the outermost counts.
-
-        Raises :class:`LocalError` if it cannot be kept, and nothing of it is.
-        """
-        return self._transaction(durable=True)
-
-    def note(self) -> AbstractContextManager[sqlite3.Connection]:
-        """As :meth:`promise`, without waiting for the disk."""
-        return self._transaction(durable=False)
-
     @contextmanager
-    def _transaction(self, *, durable: bool) -> Iterator[sqlite3.Connection]:
-        if self._open_durable is not None:
-            if durable and not self._open_durable:
-                raise LocalError("a promise cannot be made inside a note", where=str(self.path))
-            yield self._connection
-            return
+    def note(self) -> Iterator[sqlite3.Connection]:
+        """A transaction. Raises :class:`LocalError` if it cannot be kept, and nothing of it is."""
         connection = self._connection
         try:
-            connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
-            self._open_durable = durable
             yield connection
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise _local(error, self.path) from error
         finally:
-            self._open_durable = None
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
 
@@ -102,7 +83,7 @@ class Database:
             raise _local(error, self.path) from error
 
     def close(self) -> None:
-        """Close the file. What was promised stays."""
+        """Close the file. What was noted stays."""
         self._connection.close()
 
 
@@ -111,7 +92,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA trusted_schema=OFF")
     except sqlite3.Error:
         connection.close()
@@ -163,8 +144,8 @@ def _move_aside(path: Path, damage: str) -> str:
     except OSError as error:
         raise disk_error(error, path) from error
     loss = (
-        f"{path}: the site's database was damaged ({damage}). The apps, leases and decisions in it are lost to this "
-        f"site. It is kept as {aside.name} and a new one was begun (restore a backup, or deploy the apps again)"
+        f"{path}: the site's database was damaged ({damage}). The decisions, logs and known sites in it are lost to "
+        f"this site; what it runs is not. It is kept as {aside.name} and a new one was begun"
     )
     log.error(loss)
     return loss

@@ -3,7 +3,8 @@
 ======================  =============================================================
 ``identity.pem``        the node key (PKCS #8), made on the first start; keep it secret
 ``lock``                held by the running node, with its process id inside
-``site.db``             apps, leases, decisions, guest logs, known sites, orders
+``intent.log``          what it agreed to run: apps, leases, orders
+``site.db``             what it notes: decisions, guest logs, known sites
 ``artifacts/``          artifacts by digest
 ``compiled/``           what this site compiled from them; may be removed
 ``run/``                sockets of the running node and its workers
@@ -11,47 +12,57 @@
 """
 
 import fcntl
+import logging
 import os
+from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
 
 from footloose.core.clock import Clock
 from footloose.core.errors import LocalError
 from footloose.core.identity import Identity
-from footloose.state.apps import AppStore
 from footloose.state.artifacts import ArtifactStore
 from footloose.state.database import Database
 from footloose.state.decisions import DecisionLog
 from footloose.state.disk import disk_error
 from footloose.state.guest_logs import GuestLogs
+from footloose.state.intent import INTENT, Intent
 from footloose.state.key import load_identity
-from footloose.state.leases import LeaseStore
-from footloose.state.orders import OrderStore
 from footloose.state.sites import SiteBook
+from footloose.state.volume import DirectoryVolume
+
+log = logging.getLogger(__name__)
 
 _DATABASE = "site.db"
 
 
 class StateDirectory:
-    """All a site remembers. ``loss`` says what was lost if the database was found damaged, else None."""
+    """All a site remembers. ``loss`` says what was lost if the record or the database was found damaged, else None."""
 
     def __init__(
-        self, path: Path, lock: FileIO, identity: Identity, database: Database, artifacts: ArtifactStore
+        self,
+        path: Path,
+        identity: Identity,
+        intent: Intent,
+        database: Database,
+        artifacts: ArtifactStore,
+        loss: str | None,
+        held: ExitStack,
     ) -> None:
         self.path = path
         self.identity = identity
         self.database = database
-        self.loss = database.loss
+        self.loss = loss
         self.artifacts = artifacts
-        self.apps = AppStore(database)
-        self.leases = LeaseStore(database)
+        self.apps = intent.apps
+        self.leases = intent.leases
+        self.orders = intent.orders
         self.decisions = DecisionLog(database)
         self.guest_logs = GuestLogs(database)
-        self.orders = OrderStore(database)
         self.sites = SiteBook(database)
         self.compiled = path / "compiled"
         self.run = path / "run"
-        self._lock = lock
+        self._held = held
 
     @classmethod
     def open(cls, path: Path, clock: Clock) -> "StateDirectory":
@@ -64,26 +75,41 @@ class StateDirectory:
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
                 raise disk_error(error, directory) from error
-        lock = _locked(path / "lock")
-        try:
-            identity = load_identity(path / "identity.pem", used=(path / _DATABASE).exists())
+        with ExitStack() as held:
+            held.callback(_locked(path / "lock").close)
+            noted = (path / _DATABASE).exists()
+            identity = load_identity(path / "identity.pem", used=noted or (path / INTENT).exists())
             artifacts = ArtifactStore(path / "artifacts", clock)
+            missing = _missing(path / INTENT) if noted else None
+            volume = DirectoryVolume(path)
+            held.callback(volume.close)
+            intent = Intent(volume)
             database = Database.open(path / _DATABASE)
-        except BaseException:
-            lock.close()
-            raise
-        return cls(path, lock, identity, database, artifacts)
+            held.callback(database.close)
+            losses = [loss for loss in (missing, intent.loss, database.loss) if loss is not None]
+            return cls(path, identity, intent, database, artifacts, "\n".join(losses) or None, held.pop_all())
 
     def close(self) -> None:
-        """Close the database and let another node have the directory."""
-        self.database.close()
-        self._lock.close()
+        """Close all files and let another node have the directory."""
+        self._held.close()
 
     def __enter__(self) -> "StateDirectory":
         return self
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+def _missing(path: Path) -> str | None:
+    """What is lost if there is no record though there is a database, which is made after it."""
+    if path.exists():
+        return None
+    loss = (
+        f"{path}: the record of what this site agreed to run is missing, though this directory has been used. "
+        f"Its apps and leases are lost to this site (restore a backup, or deploy the apps again)"
+    )
+    log.error(loss)
+    return loss
 
 
 def _locked(path: Path) -> FileIO:

@@ -1,21 +1,32 @@
 """What the site's operator asked for by hand and wants to last: moves of services, sites to avoid, to be drained."""
 
+from collections.abc import Iterator
+
 from footloose.core.identity import NodeId
 from footloose.model.app import ServiceId
-from footloose.state.database import Database
+from footloose.state.entries import Entry, Keeper
 
 _MOVE, _AVOID, _DRAIN = "move", "avoid", "drain"
+
+
+class Ordered(Entry, frozen=True, tag="order"):
+    """The operator wants something of ``about``, or (None) no longer."""
+
+    kind: str
+    about: str
+    wanted: str | None
 
 
 class OrderStore:
     """The operator's standing orders. On the disk when a method returns, or :class:`LocalError`."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._orders: dict[tuple[str, str], str] = {}
 
     def moved_to(self, service: ServiceId) -> NodeId | None:
         """Where all users of a service are to be, if anywhere."""
-        found = self._values(_MOVE).get(service)
+        found = self._orders.get((_MOVE, service))
         return NodeId(found) if found is not None else None
 
     def move(self, service: ServiceId, site: NodeId | None) -> None:
@@ -24,7 +35,7 @@ class OrderStore:
 
     def avoided(self) -> tuple[NodeId, ...]:
         """The sites that are to get no copies."""
-        return tuple(NodeId(site) for site in self._values(_AVOID))
+        return tuple(NodeId(about) for kind, about in sorted(self._orders) if kind == _AVOID)
 
     def avoid(self, site: NodeId, *, avoid: bool) -> None:
         """``site`` is to get no copies, or may again."""
@@ -32,19 +43,26 @@ class OrderStore:
 
     def draining(self) -> str | None:
         """Why this site is to take no copies, if it is not."""
-        return self._values(_DRAIN).get("")
+        return self._orders.get((_DRAIN, ""))
 
     def drain(self, reason: str | None) -> None:
         """This site is to take no copies, or (None) may again."""
         self._set(_DRAIN, "", reason)
 
-    def _values(self, kind: str) -> dict[str, str]:
-        rows = self._database.rows("SELECT about, wanted FROM orders WHERE kind = ? ORDER BY about", (kind,))
-        return dict(rows)
-
     def _set(self, kind: str, about: str, wanted: str | None) -> None:
-        with self._database.promise() as connection:
-            if wanted is None:
-                connection.execute("DELETE FROM orders WHERE kind = ? AND about = ?", (kind, about))
-            else:
-                connection.execute("INSERT OR REPLACE INTO orders VALUES (?, ?, ?)", (kind, about, wanted))
+        if self._orders.get((kind, about)) != wanted:
+            self._keeper.promise(Ordered(kind, about, wanted))
+
+    # For the record
+
+    def apply(self, entry: Ordered) -> None:
+        """Take in what was written."""
+        if entry.wanted is None:
+            self._orders.pop((entry.kind, entry.about), None)
+        else:
+            self._orders[entry.kind, entry.about] = entry.wanted
+
+    def live(self) -> Iterator[Entry]:
+        """The entries that make what is kept now."""
+        for (kind, about), wanted in self._orders.items():
+            yield Ordered(kind, about, wanted)

@@ -3,28 +3,6 @@ was released; add another. Values are JSON as :mod:`footloose.core.codec` writes
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
-        """CREATE TABLE apps (
-            app_id TEXT PRIMARY KEY,
-            deployed_at REAL NOT NULL,
-            signed BLOB NOT NULL
-        )""",
-        """CREATE TABLE leases (
-            side TEXT NOT NULL,
-            lease_id TEXT NOT NULL,
-            customer TEXT NOT NULL,
-            request_id TEXT NOT NULL,
-            starts_at REAL NOT NULL,
-            signed BLOB NOT NULL,
-            request BLOB NOT NULL,
-            evidence BLOB,
-            state TEXT NOT NULL,
-            ending TEXT,
-            ends_by REAL,
-            ended_at REAL,
-            PRIMARY KEY (side, lease_id)
-        )""",
-        "CREATE INDEX leases_by_request ON leases (side, customer, request_id)",
-        "CREATE INDEX leases_by_end ON leases (side, ended_at)",
         """CREATE TABLE decisions (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             service TEXT NOT NULL,
@@ -45,13 +23,5 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             signed BLOB NOT NULL
         )""",
         "CREATE INDEX sites_by_seen ON sites (seen_at)",
-    ),
-    (
-        """CREATE TABLE orders (
-            kind TEXT NOT NULL,
-            about TEXT NOT NULL,
-            wanted TEXT NOT NULL,
-            PRIMARY KEY (kind, about)
-        )""",
     ),
 )

@@ -1,8 +1,10 @@
 """Real Footloose sites, as processes on the hosts of a testbed."""
 
+import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from footloose.core.identity import NodeId
 GATEWAY_PORT = 80
 API_PORT = 7443
 DHT_PORT = 7444
+MEMBERSHIP_PORT = 7445
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 
@@ -94,6 +97,7 @@ class SiteProcess:
         command += ["--state", str(self.state), "--address", self.place.address]
         command += ["--gateway-port", str(self.options.gateway_port)]
         command += ["--api-port", str(API_PORT), "--dht-port", str(DHT_PORT)]
+        command += ["--membership-port", str(MEMBERSHIP_PORT)]
         if self.options.region:
             command += ["--region", self.options.region]
         if self.options.join is not None:
@@ -140,6 +144,30 @@ class SiteProcess:
         if self._process is not None:
             self._process.kill()
             self._reap()
+
+    def processes(self) -> list[int]:
+        """The process ids of the node and of all that it started, the node's first."""
+        found = [self.pid]
+        for pid in found:
+            with contextlib.suppress(OSError):  # it has ended
+                found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split())
+        return found
+
+    def power_off(self) -> None:
+        """Kill all its processes at once, as when the power fails, and wait until none is left."""
+        watches = []
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                watches.append(os.pidfd_open(pid))
+        for watch in watches:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(watch, signal.SIGKILL)
+        self.kill()
+        for watch in watches:
+            gone = select.poll()
+            gone.register(watch, select.POLLIN)
+            gone.poll(STOP_TIMEOUT_S * 1e3)
+            os.close(watch)
 
     def _reap(self) -> None:
         assert self._process is not None  # noqa: S101  the callers looked

@@ -113,7 +113,7 @@ class Vivaldi:
         self.coordinate = NOWHERE
         self._rng = rng
         self._config = config or VivaldiConfig()
-        self._peers: dict[Hashable, tuple[float, ...]] = {}
+        self._peers: dict[Hashable, tuple[tuple[float, ...], float]] = {}
         self._neighbours: deque[tuple[Coordinate, float, float]] = deque(maxlen=self._config.replay_window)
         self._samples = 0
         self._spread_ms = 0.0
@@ -134,19 +134,21 @@ class Vivaldi:
 
     def rtt_ms(self, peer: Hashable) -> float | None:
         """The typical round trip to ``peer`` as measured here; None if it was not, lately."""
-        samples = self._peers.get(peer)
-        return _median(samples) if samples is not None else None
+        known = self._peers.get(peer)
+        return known[1] if known is not None else None
 
     def forget(self, peer: Hashable) -> None:
         """Drop the round trips measured to ``peer``."""
         self._peers.pop(peer, None)
 
     def _filter(self, peer: Hashable, rtt_ms: float) -> float:
-        samples = (*self._peers.pop(peer, ()), rtt_ms)[-self._config.filter_window :]
-        self._peers[peer] = samples
+        before, _ = self._peers.pop(peer, ((), 0.0))
+        samples = (*before, rtt_ms)[-self._config.filter_window :]
+        typical_ms = _median(samples)
+        self._peers[peer] = (samples, typical_ms)
         if len(self._peers) > self._config.peers:
             del self._peers[next(iter(self._peers))]
-        return _median(samples)
+        return typical_ms
 
     def _is_outlier(self, discrepancy_ms: float) -> bool:
         limit_ms = max(self._config.outlier_spreads * self._spread_ms, self._config.outlier_least_ms)

@@ -1,7 +1,7 @@
 // The drawing of the tree: this site at the left, users at the right, and who serves whom.
 
 import { byId, html, keyed, set, svg, text } from "./dom.js";
-import { BANDS, band, figure, known, millis, plural, price, serviceName } from "./format.js";
+import { BANDS, band, clock, figure, known, millis, plural, price, serviceName } from "./format.js";
 import { userKey } from "./history.js";
 import { LABEL_ROW, curve, layOut, way } from "./layout.js";
 
@@ -235,7 +235,7 @@ function describe(point, plan, view) {
   const site = point.site && view.sites.find((each) => each.node === point.site);
   if (site) {
     const users = view.users.filter((user) => user.site === site.node).length;
-    add(`${site.state === "self" ? "" : `${site.state}, `}${price(site.price_per_hour)}, ${plural(users, "user prefix", "user prefixes")}`);
+    add(`${site.state === "self" ? "" : `${site.state}${known(site.absent_since) ? ` since ${clock(site.absent_since)}` : ""}, `}${price(site.price_per_hour)}, ${plural(users, "user prefix", "user prefixes")}`);
     if (known(site.rtt_ms)) add(`${millis(site.rtt_ms)} to the nearest user measured`);
   }
   return rows;

@@ -95,7 +95,7 @@ export class Services {
   }
 }
 
-const STATES = ["self", "serving", "known", "refused"];
+const STATES = ["self", "serving", "known", "refused", "unreachable", "left"];
 
 /** Sites known here, those that serve first. */
 export class Sites {
@@ -104,7 +104,7 @@ export class Sites {
   constructor(onSelect) {
     this.#table = new Table(byId("sites-table"), "Sites", [
       { name: "Site", class: "name", make: pickable(onSelect), fill: fillPick((site) => [site.node, site.name || shortened(site.node), site.gateway]) },
-      { name: "State", fill: (cell, site) => badge(cell, site.state) },
+      { name: "State", fill: fillState },
       { name: "Nearest user", class: "number", fill: (cell, site) => text(cell, millis(site.rtt_ms)) },
       { name: "Price", class: "number", fill: (cell, site) => text(cell, price(site.price_per_hour)) },
       { name: "Region", class: "quiet", fill: (cell, site) => text(cell, site.region || "–") },
@@ -166,6 +166,11 @@ function fillLease(cell, row) {
   const left = row.lease_ends_at - row.at;
   text(cell, left > 0 ? `${duration(left)} left` : `ended ${duration(-left)} ago`);
   set(cell, "data-ended", left <= 0);
+}
+
+function fillState(cell, site) {
+  badge(cell, site.state);
+  set(cell, "title", known(site.absent_since) ? `since ${clock(site.absent_since)}` : null);
 }
 
 function badge(cell, word) {

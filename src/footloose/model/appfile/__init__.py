@@ -6,7 +6,7 @@ schema cannot say), ``parse`` (all three, into a draft), ``seal`` (artifacts, an
 
 from footloose.model.appfile.draft import AppDraft, ServiceDraft
 from footloose.model.appfile.parse import load_app_file, parse_app_file
-from footloose.model.appfile.problems import AppFileError, Problem, Spot
+from footloose.model.appfile.problems import AppFileError, FileProblems, Problem, Spot
 from footloose.model.appfile.seal import Artifact, Inspect, read_artifacts, seal
 from footloose.model.appfile.shape import schema_text
 
@@ -14,6 +14,7 @@ __all__ = [
     "AppDraft",
     "AppFileError",
     "Artifact",
+    "FileProblems",
     "Inspect",
     "Problem",
     "ServiceDraft",

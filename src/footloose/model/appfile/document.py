@@ -89,14 +89,17 @@ def shown(text: str) -> str:
     return printable(text, 60)
 
 
-def read_document(content: bytes, file: str) -> Document:
+def read_document(
+    content: bytes, file: str, *, kind: str = "an app file", start: str = "start with `name:` and `services:`"
+) -> Document:
     """The one YAML document in ``content``. Raises :class:`AppFileError` if it is none, or too large.
 
+    ``kind`` of file it should be, and how such a file starts, are for messages.
     What is wrong inside a well-formed document (a key given twice, a foreign tag) is noted in its ``problems``.
     """
     if len(content) > APP_FILE_BYTES:
         fix = f"keep it under {APP_FILE_BYTES // 1024} KiB"
-        raise AppFileError(file, [Problem(Spot(), "", f"{len(content)} bytes is too large for an app file", fix)])
+        raise AppFileError(file, [Problem(Spot(), "", f"{len(content)} bytes is too large for {kind}", fix)])
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -104,7 +107,7 @@ def read_document(content: bytes, file: str) -> Document:
         raise AppFileError(file, [Problem(spot, "", "not UTF-8 text", "save the file as UTF-8")]) from error
     root = _compose(text, file)
     if root is None:
-        raise AppFileError(file, [Problem(Spot(), "", "the file is empty", "start with `name:` and `services:`")])
+        raise AppFileError(file, [Problem(Spot(), "", "the file is empty", start)])
     reader = _Reader()
     try:
         reader.document.data = reader.value(root, ())

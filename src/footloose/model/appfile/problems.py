@@ -1,4 +1,4 @@
-"""What is wrong with an app file, where, and what to do about it."""
+"""What is wrong with a file that somebody wrote, where, and what to do about it."""
 
 from collections.abc import Iterable
 
@@ -33,10 +33,14 @@ class Problem(msgspec.Struct, frozen=True, order=True):
         return f"{self.place(file)}: {self.what} ({self.fix})"
 
 
-class AppFileError(LocalError):
-    """An app file that cannot be used. ``problems`` has all that was found in ``file``, in the order of the file."""
+class FileProblems(LocalError):
+    """A file that cannot be used. ``problems`` has all that was found in ``file``, in the order of the file."""
 
     def __init__(self, file: str, problems: Iterable[Problem]) -> None:
         self.file = file
         self.problems = tuple(sorted(set(problems)))[:APP_FILE_PROBLEMS]
         super().__init__("\n".join(problem.line(file) for problem in self.problems))
+
+
+class AppFileError(FileProblems):
+    """An app file that cannot be used."""

@@ -144,16 +144,24 @@ def _app(directory: Path, services: int) -> Path:
 def _copies(home: SiteProcess, site: SiteProcess, app: Path, number: int) -> tuple[str, ...]:
     """Deploy the app at the home and move all its services to the site."""
     _command(home, "deploy", str(app))
+    _until(lambda: site.node in _command(home, "sites", "--json"), "the home does not know the site")
     for service in range(number):
         _command(home, "move", f"bench/s{service}", "--to", site.name)
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
+
+    def serving() -> tuple[str, ...]:
         shown = msgspec.json.decode(_command(home, "ps", "--json"))["services"]
-        serving = [one["url"] for one in shown if one["site"] == site.node and one["state"] == "serving"]
-        if len(serving) == number:
-            return tuple(serving)
+        return tuple(one["url"] for one in shown if one["site"] == site.node and one["state"] == "serving")
+
+    _until(lambda: len(serving()) == number, f"not all of {number} copies serve")
+    return serving()
+
+
+def _until(true: Callable[[], bool], otherwise: str) -> None:
+    """Ask until it is so. Raises :class:`LocalError` if that takes too long."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
         if time.monotonic() > deadline:
-            raise LocalError(f"{len(serving)} of {number} copies serve", where="bench recovery")
+            raise LocalError(otherwise, where="bench recovery")
 
 
 def _command(home: SiteProcess, *arguments: str) -> str:

@@ -34,7 +34,7 @@ class Plan(msgspec.Struct, frozen=True):
     rounds: int = 3
     sites: tuple[int, ...] = (100, 1_000)
     warm_up_s: float = 120.0
-    simulated_s: float = 3600.0
+    simulated_s: float = 300.0
     seed: int = 1
 
 

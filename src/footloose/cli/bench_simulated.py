@@ -110,7 +110,7 @@ def _print_membership(result: membership_bench.Result) -> None:
 
 def _print_convergence(result: convergence_bench.Result) -> None:
     click.echo("Seconds from the end of a partition until all agree.")
-    table = plain_table("preset", "sites", "cut off", "for, s", "lost", "median", "longest", "bound")
+    table = plain_table("preset", "sites", "cut off", "for, s", "lost", "median", "longest", "retry")
     for case in result.cases:
         table.add_row(
             case.preset,
@@ -120,10 +120,11 @@ def _print_convergence(result: convergence_bench.Result) -> None:
             f"{case.lost:.0%}",
             f"{case.median_s:.1f}",
             f"{max(case.agreed_after_s):.1f}",
-            f"{case.bound_s:.0f}",
+            f"{case.retry_s:.0f}",
         )
     Console().print(table)
-    click.echo("lost: the part of all views that was unreachable when the cut ended.")
+    click.echo("lost: the part of all views that was unreachable by then.")
+    click.echo("retry: the longest pause between two tries.")
 
 
 def _print_simulator(result: simulator_bench.Result) -> None:

@@ -144,7 +144,7 @@ def _app(directory: Path, services: int) -> Path:
 def _copies(home: SiteProcess, site: SiteProcess, app: Path, number: int) -> tuple[str, ...]:
     """Deploy the app at the home and move all its services to the site."""
     _command(home, "deploy", str(app))
-    _until(lambda: site.node in _command(home, "sites", "--json"), "the home does not know the site")
+    _until(lambda: str(site.node) in _command(home, "sites", "--json"), "the home does not know the site")
     for service in range(number):
         _command(home, "move", f"bench/s{service}", "--to", site.name)
 

@@ -18,7 +18,7 @@ from footloose.core.limits import (
 from footloose.membership.states import MemberState
 from footloose.model.app import ServiceId
 from footloose.simulation.outcome import Violation
-from footloose.simulation.users import User
+from footloose.simulation.users import Served, User
 from footloose.simulation.world import SimSite, World
 from footloose.state.leases import Side
 
@@ -120,11 +120,10 @@ class Healthy(_Checker):
                     yield self._wrong(world, f"{service} at {site.name}", "it was stopped", reason)
 
     def _needs(self, world: World, user: User, site: SimSite, service: ServiceId) -> bool:
-        served = user.served
-        if not user.active or user.service != service or served is None:
+        served = _served_lately(world, user)
+        if not user.active or user.service != service or served is None or served.address != site.machine.address:
             return False
-        fresh = world.engine.now - served.at_s < 3 * user.every_s + 1
-        return fresh and served.address == site.machine.address and world.nearest_ms(user) + 1 > _rtt(world, user, site)
+        return world.nearest_ms(user) + 1 > world.rtt_ms(user.address, site.machine.address)
 
 
 class Recovers(_Checker):
@@ -269,15 +268,16 @@ class Settled(_Checker):
             if not user.active or world.engine.now - user.arrived_s < ARRIVED_S:
                 continue
             best_ms = world.nearest_ms(user)
-            if user.served is None or world.engine.now - user.served.at_s > 3 * user.every_s + 1:
+            served = _served_lately(world, user)
+            if served is None:
                 yield self._wrong(world, user.name, "it is served nowhere", f"a site is {best_ms:.1f} ms away")
                 continue
-            rtt_ms = world.rtt_ms(user.address, user.served.address)
+            rtt_ms = world.rtt_ms(user.address, served.address)
             slo_ms = world.slo_ms(user.service)
             good_ms = max(best_ms + NEAR_ENOUGH_MS, slo_ms if slo_ms is not None and best_ms <= slo_ms else 0.0)
             if rtt_ms > good_ms:
-                at = world.site_at(user.served.address)
-                what = f"it is served by {at.name if at else user.served.address}, {rtt_ms:.1f} ms away"
+                at = world.site_at(served.address)
+                what = f"it is served by {at.name if at else served.address}, {rtt_ms:.1f} ms away"
                 yield self._wrong(world, user.name, what, f"a site that could serve it is {best_ms:.1f} ms away")
 
 
@@ -303,8 +303,10 @@ def _agree_on_time(one: SimSite, other: SimSite) -> bool:
     return abs(one.life.memory.clock.now() - other.life.memory.clock.now()) < CLOCK_SKEW_S - 1
 
 
-def _rtt(world: World, user: User, site: SimSite) -> float:
-    return world.rtt_ms(user.address, site.machine.address)
+def _served_lately(world: World, user: User) -> Served | None:
+    """The last answer a user had, if it is no older than three of its requests and a second."""
+    served = user.served
+    return served if served is not None and world.engine.now - served.at_s <= 3 * user.every_s + 1 else None
 
 
 def _ending(site: SimSite, service: ServiceId) -> str:

@@ -61,10 +61,8 @@ class SimSite:
         self.machine = machine
         self.config = config
         self.life: Life | None = None
-        self.started_s = 0.0
         self.assignments: frozenset[ServiceId] = frozenset()
         """What it had agreed to run when it last went down."""
-        self.down_since_s = 0.0
 
     @property
     def name(self) -> str:
@@ -248,7 +246,6 @@ class World:
     def start(self, site: SimSite) -> None:
         """The machine's node starts."""
         self.internet.down.discard(site.machine.number)
-        site.started_s = self.engine.now
         site.life = Life(
             site.machine,
             site.config,
@@ -298,7 +295,6 @@ class World:
         if site.life is None:
             return
         site.assignments = self.assigned(site)
-        site.down_since_s = self.engine.now
         site.life.kill()
         site.life = None
         if power:

@@ -95,9 +95,9 @@ def simulate(
 ) -> int:
     """Run whole sites in virtual time, under faults, and check that they keep what they promise.
 
-    FILE is a scenario file, or the name of a scenario that comes with Footloose: clocks, crowd, disks, promise or
-    storm. A run follows from its file and its seed alone. When one goes wrong, the faults it needs are looked for and
-    saved, and what happened is told.
+    FILE is a scenario file, or the name of a scenario that comes with Footloose: clocks, crowd, disks,
+    healing, promise or storm. A run follows from its file and its seed alone. When one goes wrong, the faults it needs
+    are looked for and saved, and what happened is told.
     """
     if play is not None:
         from footloose.cli.simulate_play import show  # noqa: PLC0415  the page is not needed for anything else

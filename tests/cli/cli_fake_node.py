@@ -148,7 +148,10 @@ STATUS = {
     "uptime_s": 7300.0,
     "gateway": "http://10.1.0.1:8080",
     "api": "10.1.0.1:7443",
-    "workers": [{"index": 0, "pid": 4711, "restarts": 0}, {"index": 1, "pid": 4712, "restarts": 1}],
+    "workers": [
+        {"index": 0, "pid": 4711, "restarts": 0, "sandbox": ["files", "system calls"], "lacks": []},
+        {"index": 1, "pid": 4712, "restarts": 1, "sandbox": ["files"], "lacks": ["system calls: no libseccomp"]},
+    ],
 }
 
 

@@ -19,10 +19,12 @@ from footloose.core.limits import (
     WRITE_STALL_S,
 )
 from footloose.gateway.calls import Outcome, call, call_in_thread
+from footloose.gateway.dial import Dial
 from footloose.gateway.front import Front
 from footloose.gateway.lanes import Lanes
 from footloose.gateway.reporting import Reporter
 from footloose.gateway.responses import date_line
+from footloose.gateway.running import Running
 from footloose.gateway.services import Served, Services
 from footloose.gateway.topics import Topics
 from footloose.model.app import ServiceId
@@ -73,7 +75,15 @@ class Shared:
     """The worker's one of everything. ``tick_s`` (the loop's time) and ``date`` (a header) are of the last sweep."""
 
     def __init__(
-        self, config: GatewayConfig, clock: Clock, services: Services, reporter: Reporter, topics: Topics, lanes: Lanes
+        self,
+        config: GatewayConfig,
+        clock: Clock,
+        services: Services,
+        reporter: Reporter,
+        topics: Topics,
+        lanes: Lanes,
+        dial: Dial,
+        running: Running,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -82,6 +92,8 @@ class Shared:
         self.counts = reporter.counts
         self.topics = topics
         self.lanes = lanes
+        self.dial = dial
+        self.running = running
         self.front = Front(services, clock)
         self.connections: dict[Swept, None] = {}
         self.draining = False
@@ -128,14 +140,17 @@ class Shared:
             return False
         pairs = tuple(environment.items())
         if served.pace.fast(perf_counter()):
+            running = self.running.page
+            running[0] = served.number
             outcome = call(guest, pairs, body)
+            running[0] = 0
             served.pace.took(outcome.cost_ms, outcome.ended_s)
             if outcome.log:
                 self._log(served, outcome)
             return outcome
         return self.lanes.submit(
             served.service,
-            partial(call_in_thread, guest, pairs, body),
+            partial(self.running.in_thread, served.number, partial(call_in_thread, guest, pairs, body)),
             partial(self._finished, served, done),
             must=must,
         )

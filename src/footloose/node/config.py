@@ -7,6 +7,9 @@ import msgspec
 from footloose.core.limits import LEASES_PER_SITE
 from footloose.model.site import Endpoint
 
+WORKER_USER = 64_807
+"""Whom root's workers run as: a number that is nobody's, from those systemd gives to services for a while."""
+
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """All that a site is told; everything else it finds out.
@@ -17,6 +20,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``failure_domain`` names what this site shares with others that tend to fail with it: a building, a power line.
     ``membership`` is ``wan`` or, for sites within a few milliseconds of each other, ``lan``: how soon one is missed; or
     ``off``, to take no part in it.
+    Workers are confined unless ``sandbox`` is off; a node of root runs them as the user with the number
+    ``worker_user``, or as root if that is None.
     ``echo_port`` is only for networks without routes and delays of their own: see :mod:`footloose.topology.echo`.
     """
 
@@ -40,6 +45,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     console: Endpoint | None = None
     denied_customers: frozenset[str] = frozenset()
     echo_port: int | None = None
+    worker_user: int | None = WORKER_USER
+    sandbox: bool = True
 
     @property
     def own_address(self) -> str:

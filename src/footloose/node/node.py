@@ -21,6 +21,7 @@ from footloose.node.admin_api import AdminApi, admin_application
 from footloose.node.announcer import Announcer
 from footloose.node.answers import Answers
 from footloose.node.config import NodeConfig
+from footloose.node.control import Sandbox
 from footloose.node.driver import Tasks, again_and_again
 from footloose.node.events import as_event
 from footloose.node.probes import Probes
@@ -67,7 +68,10 @@ class Node:
         state = stack.enter_context(StateDirectory.open(config.state, self._clock))
         own = config.own_address
         listen = Endpoint(own, config.gateway_port)
-        self._workers = Workers(listen, config.workers, state.run, self._reported, source=config.bind)
+        sandbox = Sandbox(config.worker_user, (str(state.compiled),)) if config.sandbox else None
+        self._workers = Workers(
+            listen, config.workers, state.run / "workers", self._reported, source=config.bind, sandbox=sandbox
+        )
         compiler = Compiler()
         stack.push_async_callback(compiler.close)
         client = await stack.enter_async_context(PeerClient(state.identity, self._clock, config.bind))

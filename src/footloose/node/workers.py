@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -18,22 +20,27 @@ from footloose.core.codec import encode
 from footloose.core.digest import Digest
 from footloose.core.errors import LocalError, RemoteError
 from footloose.core.limits import DRAIN_S, STOOD_STILL_S, WORKER_RESTART_S, WORKER_SILENT_S, WORKER_START_S
+from footloose.gateway.running import new_page, number_of, read_page
+from footloose.model.app import ServiceId
 from footloose.model.network import Observation, Prefix
 from footloose.model.routing import RoutingTable, WorkerReport
 from footloose.model.site import Endpoint
 from footloose.node.control import (
     Applied,
+    Confined,
     FrameReader,
     FromWorker,
     Reported,
+    Sandbox,
     TableUpdate,
     WorkerConfig,
     frame,
     from_worker,
 )
+from footloose.node.dialing import Dialer, dialing_pair
 
 _log = logging.getLogger(__name__)
-_COMMAND = (sys.executable, "-m", "footloose.node.worker")
+_COMMAND = (sys.executable, "-P", "-m", "footloose.node.worker")
 _BACKLOG = 1024
 _FIRST_RESTART_S = 0.05
 _CHECK_S = 0.5
@@ -44,13 +51,17 @@ Report = Callable[[WorkerReport], None]
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """One worker as it stands. ``pid`` is None while it is being replaced; ``version`` is that of its table."""
+    """One worker as it stands. ``pid`` is None while it is being replaced; ``version`` is that of its table.
+
+    ``confined`` is how, as the worker said; None if it is not, or has not said so yet.
+    """
 
     index: int
     pid: int | None
     restarts: int
     serving: bool
     version: int
+    confined: Confined | None = None
 
 
 class RestartPace:
@@ -115,6 +126,7 @@ class Workers:
         *,
         access_log: bool = False,
         source: str | None = None,
+        sandbox: Sandbox | None = None,
         command: Sequence[str] = _COMMAND,
     ) -> None:
         self._listen = listen
@@ -123,7 +135,8 @@ class Workers:
         self._report = report
         self._levels = Levels()
         self._access_log = access_log
-        self._source = source
+        self.source = source
+        self._sandbox = sandbox
         self._command = command
         self._socket: socket.socket | None = None
         self._update = TableUpdate(RoutingTable(version=0))
@@ -150,6 +163,8 @@ class Workers:
         """
         self._socket = listening_socket(self._listen)
         self._run_dir.mkdir(parents=True, exist_ok=True)
+        if self._sandbox is not None and self._sandbox.user is not None and os.getuid() == 0:
+            os.chown(self._run_dir, self._sandbox.user, self._sandbox.user)
         self._slots = [self._slot(index) for index in range(self._count)]
         for slot in self._slots:
             slot.start()
@@ -208,11 +223,21 @@ class Workers:
             workers=self._count,
             run_dir=str(self._run_dir),
             access_log=self._access_log,
-            source=self._source,
+            source=self.source,
+            sandbox=self._sandbox,
         )
         return _Slot(config, self._command, self)
 
-    # What the slots tell.
+    # What the slots ask and tell.
+
+    def names_parent(self, host: str, port: int) -> bool:
+        """Whether a copy that runs here by the table of now has its parent there."""
+        uplinks = [route.uplink for route in self._update.table.services if route.uplink is not None]
+        return any(_leads_to(uplink.url, host, port) for uplink in uplinks)
+
+    def named(self, numbers: frozenset[int]) -> list[ServiceId]:
+        """The services of the table of now that have these numbers (:func:`~footloose.gateway.running.number_of`)."""
+        return [route.service for route in self._update.table.services if number_of(route.service) in numbers]
 
     def reported(self, report: WorkerReport) -> None:
         """A worker has seen something."""
@@ -246,6 +271,11 @@ def listening_socket(listen: Endpoint) -> socket.socket:
     return made
 
 
+def _leads_to(url: str, host: str, port: int) -> bool:
+    parts = urlsplit(url)
+    return (parts.hostname, parts.port or (443 if parts.scheme in ("https", "wss") else 80)) == (host, port)
+
+
 class _Slot:
     """One worker's place: whoever holds it now, and who comes after."""
 
@@ -267,7 +297,9 @@ class _Slot:
         life = self._life
         if life is None:
             return WorkerStatus(self._config.index, None, self._restarts, serving=False, version=-1)
-        return WorkerStatus(self._config.index, life.pid, self._restarts, life.version >= 0, life.version)
+        return WorkerStatus(
+            self._config.index, life.pid, self._restarts, life.version >= 0, life.version, life.confined
+        )
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._supervise(), name=f"worker-{self._config.index}")
@@ -321,13 +353,18 @@ class _Slot:
             self._life = life
             if self._update is not None:
                 life.push(self._update)
-            return await life.end()
+            reason = await life.end()
+            return f"{reason}{self._while_running(life)}"
         except OSError as error:
             return f"it could not be started: {error}"
         finally:
             self._life = None
             await life.bury()
             self._site.lost(self._config.index, life.version)
+
+    def _while_running(self, life: "_Life") -> str:
+        services = self._site.named(life.running())
+        return f", while it ran {' and '.join(services)}" if services else ""
 
     def _obeyed(self) -> None:
         if not self._first.done():
@@ -351,6 +388,9 @@ class _Life:
         self._sent_s = 0.0
         self.hung_up: asyncio.Future[str] = self._loop.create_future()
         self.version = -1
+        self.confined: Confined | None = None
+        self._dialer: Dialer | None = None
+        self._page: int | None = None
 
     @property
     def pid(self) -> int | None:
@@ -359,17 +399,27 @@ class _Life:
     async def begin(self, config: WorkerConfig, command: Sequence[str]) -> None:
         """Start the process. Raises :class:`OSError`."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        our_dialing, their_dialing = dialing_pair()
+        with theirs, their_dialing:
             ours.setblocking(False)
             transport, _ = await self._loop.create_unix_connection(lambda: _Control(self), sock=ours)
             self._control = transport
-            config = msgspec.structs.replace(config, control_fd=theirs.fileno())
+            self._dialer = Dialer(our_dialing, self._site.names_parent, self._site.source)
+            self._page = new_page()
+            inherited = (theirs.fileno(), their_dialing.fileno(), self._page)
+            config = msgspec.structs.replace(
+                config, control_fd=inherited[0], dial_fd=inherited[1], running_fd=inherited[2]
+            )
             self._process = await asyncio.create_subprocess_exec(
                 *command,
                 encode(config).decode(),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(*config.listen_fds, config.control_fd),
+                pass_fds=(*config.listen_fds, *inherited),
             )
+
+    def running(self) -> frozenset[int]:
+        """The numbers of the services whose guests it runs, or ran at its end."""
+        return read_page(self._page) if self._page is not None else frozenset()
 
     def push(self, update: TableUpdate) -> None:
         """Have the worker obey ``update``: once it has obeyed the one before, so that they do not pile up."""
@@ -417,17 +467,26 @@ class _Life:
         """End what is left of it."""
         if self._control is not None:
             self._control.abort()
+        if self._dialer is not None:
+            await self._dialer.close()
         process = self._process
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        if self._page is not None:
+            os.close(self._page)
+            self._page = None
 
     def received(self, message: FromWorker) -> None:
         """The worker said something."""
         self._heard_s = self._site.time.now()
         if isinstance(message, Reported):
             self._site.reported(message.report)
+        elif isinstance(message, Confined):
+            self.confined = message
+            for lack in message.lacks:
+                _log.warning("a worker is not confined in %s", lack)
         elif isinstance(message, Applied):
             self.version = message.version
             self._sent = None

@@ -61,8 +61,10 @@ from footloose.model.network import RouterId
 from footloose.model.site import Endpoint
 
 TICK_S = 1.0
-"""How often what is not urgent is looked after."""
-REFRESH_S = 60.0
+"""How often what is not urgent is looked after while there is something to do…"""
+IDLE_TICK_S = 15.0
+"""…and how often when nothing is due."""
+REFRESH_S = 300.0
 """How often one bucket, in turn, is refreshed by a look-up in its range."""
 REJOIN_S = 30.0
 """Shortest time between two times a node makes itself known anew."""
@@ -153,9 +155,11 @@ class Dht:
                     if len(self._bootstrap) < DHT_BOOTSTRAP:
                         self._bootstrap.setdefault(endpoint, (now, 0))
                 self._try_bootstrap(now)
+                self._look_soon(now)
             case Announce():
                 self._publisher.put(event.items, now)
                 self._background_due = True
+                self._look_soon(now)
             case Withdraw():
                 self._publisher.withdraw(event.routers)
             case LookUp():
@@ -175,8 +179,8 @@ class Dht:
         for contact, token, records in self._handover.step(now):
             self._ask(contact, Store(token, records), now)
         if now >= self._tick_at:
-            self._tick_at = now + TICK_S
             self._tick(now)
+            self._tick_at = max(now + TICK_S, min(now + IDLE_TICK_S, self._next_chore()))
         return self._take_effects(now)
 
     def next_deadline(self) -> float:
@@ -220,6 +224,7 @@ class Dht:
             self._handover.add(sender, reply.token, now)
         if change is Change.RETURNED:
             self.table.retry_lost(now)
+            self._look_soon(now)
         if first or (change is Change.RETURNED and healed):
             self._rejoin_at = self._rejoin_at or max(now, self._rejoined_at + REJOIN_S)
             self._background_due = True
@@ -235,6 +240,7 @@ class Dht:
         job = self._jobs.get(pending.job) if pending.job is not None else None
         if failed and pending.key is not None:
             self.table.timed_out(Contact(pending.key, pending.address), now)
+            self._look_soon(now)
         if job is not None and pending.key is not None:
             (job.lookup.failed if failed else job.lookup.late)(pending.key)
             self._advance(job, now)
@@ -318,6 +324,7 @@ class Dht:
             case Purpose.JOIN:
                 self._refreshes = [key for key in self.table.refresh_targets() if self.table.sparse(key)]
                 self._publisher.hurry(now)
+                self._look_soon(now)
                 self._effects.append(Joined())
         self._background_due = True
 
@@ -356,6 +363,16 @@ class Dht:
             if targets:
                 self._refreshes.append(self._rng.choice(targets))
         self._background_due = True
+
+    def _next_chore(self) -> float:
+        """When the first of what a tick looks after falls due."""
+        bootstrap = min((due_at for due_at, _ in self._bootstrap.values()), default=self._refresh_at)
+        rejoin = self._rejoin_at if self._rejoin_at is not None else self._refresh_at
+        return min(self._refresh_at, bootstrap, rejoin, self.table.next_check(), self._publisher.next_due())
+
+    def _look_soon(self, now: float) -> None:
+        """Something has come up that falls due sooner than what there was."""
+        self._tick_at = min(self._tick_at, now + TICK_S)
 
     def _start_background(self, now: float) -> None:
         """Start look-ups that are due, a few at a time: making ourselves known first, then announcing."""

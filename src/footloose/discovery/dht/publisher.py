@@ -1,5 +1,6 @@
 """This node's own announcements: when each is due to be stored again."""
 
+import math
 import random
 from collections.abc import Iterable
 
@@ -69,6 +70,10 @@ class Publisher:
             pause_s = min(RENEW_S, RETRY_S * 2.0 ** min(own.tries, 10))
             self._own[router] = replace(own, due_at=now + pause_s, tries=own.tries + 1)
         return due
+
+    def next_due(self) -> float:
+        """When :meth:`take_due` has something next."""
+        return min((own.due_at for own in self._own.values()), default=math.inf)
 
     def record(self, router: RouterId, now: float) -> Record | None:
         """The announcement about ``router``, signed now; None if it was withdrawn."""

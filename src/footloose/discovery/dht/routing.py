@@ -4,6 +4,7 @@ A contact stands here only once it has answered, from that address, a request wi
 aside and tried again ever more seldom, so that two halves of a network find each other after a partition.
 """
 
+import math
 import random
 from collections.abc import Iterator
 from enum import Enum
@@ -17,7 +18,7 @@ from footloose.discovery.dht.contact import Contact
 from footloose.discovery.dht.keys import KEY_BITS, Key
 from footloose.discovery.dht.rtt import LONGEST_S, Rtt
 
-KEEPALIVE_S = 60.0
+KEEPALIVE_S = 300.0
 """A contact not heard from for so long is asked whether it is still there."""
 FRESH_S = 10.0
 """A contact heard from within this time is not checked before a newcomer is put behind it."""
@@ -196,6 +197,11 @@ class RoutingTable:
             holder = self._lost if known.state is ContactState.LOST else self._buckets[self._index(known.contact.key)]
             holder[known.contact.key] = replace(known, check_at=now + KEEPALIVE_S)
         return [known.contact for known in due[:CHECKS_AT_ONCE]]
+
+    def next_check(self) -> float:
+        """When the next contact is to be asked."""
+        holders = (*self._buckets.values(), self._lost)
+        return min((known.check_at for holder in holders for known in holder.values()), default=math.inf)
 
     def retry_lost(self, now: float) -> None:
         """One lost contact came back, so others may be back too: try all of them soon."""

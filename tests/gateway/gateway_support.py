@@ -13,6 +13,7 @@ from footloose.core.digest import Digest, digest_of
 from footloose.core.errors import LocalError
 from footloose.gateway.server import Gateway
 from footloose.gateway.shared import GatewayConfig
+from footloose.gateway.tls import Certificate
 from footloose.model.app import GuestKind, Limits, ServiceId
 from footloose.model.guest import GuestAnswer, GuestError, GuestFault
 from footloose.model.network import Prefix
@@ -30,6 +31,8 @@ def digest_for(name: str) -> Digest:
 
 class FakeGuest:
     """A guest that is a function of environment and body."""
+
+    streams = False
 
     def __init__(self, handler: Handler) -> None:
         self.handler = handler
@@ -110,6 +113,7 @@ class Site:
         self.gateway = gateway
         self.runtime = runtime
         self.port: int = listening.getsockname()[1]
+        self.tls_port = 0
         self.reports: list[WorkerReport] = []
         self.reported = asyncio.Event()
         self.version = 0
@@ -159,9 +163,10 @@ class Sites:
         *,
         run: str | None = None,
         host: str = "127.0.0.1",
+        tls: Sequence[Certificate] = (),
         **config: object,
     ) -> Site:
-        """A gateway with these guests; the first is installed at once."""
+        """A gateway with these guests; the first is installed at once. With ``tls`` also on a port with TLS."""
         run_dir = self._tmp_path / (run or f"run-{len(self._made)}")
         run_dir.mkdir(exist_ok=True)
         runtime = FakeRuntime(handlers if handlers is not None else {"echo": echo})
@@ -175,7 +180,10 @@ class Sites:
         gateway = Gateway(GatewayConfig(run_dir, **config), runtime, report)  # type: ignore[arg-type]
         site = Site(gateway, runtime, listening)
         self._made.append(site)
-        await gateway.start([listening])
+        secure = [socket.create_server((host, 0), family=family)] if tls else []
+        site.tls_port = secure[0].getsockname()[1] if secure else 0
+        gateway.present(tls)
+        await gateway.start([listening], secure)
         site.install(route(next(iter(runtime.handlers))))
         return site
 

@@ -78,6 +78,24 @@ CONNECTIONS_PER_WORKER = 10_000
 """Open user connections per worker."""
 REQUEST_HEAD_TIMEOUT_S = 10.0
 """How long a user may take to send a request's head and body."""
+CONNECTIONS_PER_ADDRESS = 1_000
+"""Open connections of one user address (IPv6: of one /64) per worker; trusted proxies are exempt."""
+FORWARDED_HOPS = 32
+"""Proxies looked at in a forwarding header, from the right."""
+TRUSTED_PROXIES = 256
+"""Networks of trusted proxies."""
+PROXY_HEADER_BYTES = 2048
+"""Addresses and options in a header of the PROXY protocol."""
+TLS_HANDSHAKE_S = 10.0
+"""How long a user may take for the TLS handshake, or for the header of the PROXY protocol."""
+CERTIFICATES = 100
+"""Certificates of one gateway."""
+CERTIFICATE_BYTES = 256 * 1024
+"""Largest certificate chain or key file."""
+TLS_NAMES = 100
+"""Names taken of one certificate."""
+CERTIFICATE_CHECK_S = 5.0
+"""How often the node looks whether certificate files have changed."""
 IDLE_CONNECTION_S = 75.0
 """How long a quiet keep-alive connection stays open."""
 REDIRECT_LIFETIME_S = 10.0
@@ -362,6 +380,10 @@ WORKER_RESTART_S = 10.0
 """Longest wait before a worker that keeps crashing is started again."""
 DRAIN_S = 5.0
 """How long a worker that is told to stop finishes what it has begun."""
+RETIRE_S = 30.0
+"""How long a worker whose place another has taken goes on with the answers it has begun."""
+RETIRE_IDLE_S = 2.0
+"""How long its quiet connections are left open: the next request on them is still answered."""
 ORPHAN_S = 0.5
 """How long a worker whose node is gone finishes what it has begun."""
 

@@ -8,11 +8,14 @@ import asyncio
 from functools import partial
 from typing import cast
 
+from footloose.core.limits import RETIRE_IDLE_S
 from footloose.gateway import accesslog, live, relay, tcpinfo, websocket
 from footloose.gateway.calls import Outcome
 from footloose.gateway.counts import Seen
+from footloose.gateway.forwarded import NOTHING, told_by
 from footloose.gateway.front import BUSY, Call, Farewell, User, answer_of
 from footloose.gateway.http1 import Request, RequestParser
+from footloose.gateway.proxyproto import Behind
 from footloose.gateway.responses import Response, encode, text_response
 from footloose.gateway.routes import Authority
 from footloose.gateway.shared import Shared
@@ -23,6 +26,7 @@ _LINGER_S = 2.0
 _IN_A_ROW = 32
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NEVER = float("inf")
+_CROWDED = text_response(503, "this worker has all the connections of your address it may have", [("Retry-After", "1")])
 _FULL = text_response(503, "this worker has all the connections it may have", [("Retry-After", "1")])
 _TIMED_OUT = text_response(408, "the request did not come in time")
 
@@ -30,8 +34,13 @@ _TIMED_OUT = text_response(408, "the request did not come in time")
 class HttpConnection(asyncio.Protocol):
     """Speaks HTTP/1.1 with one user until the connection ends or becomes a WebSocket."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, behind: Behind | None = None, *, secure: bool = False) -> None:
         self._shared = shared
+        self._behind = behind
+        self._secure = secure
+        self._trusted = False
+        """The other end is a proxy that is believed who its users are."""
+        self._counted = ""
         self._parser = RequestParser()
         self._transport: asyncio.Transport
         self._user: User
@@ -51,13 +60,21 @@ class HttpConnection(asyncio.Protocol):
         """A user has connected."""
         self._transport = transport = cast(asyncio.Transport, transport)
         peer, here = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        address = _plain(peer[0])
-        self._user = User(address, prefix_of(address), Authority(_plain(here[0]), here[1]))
-        shared = self._shared
+        shared, behind = self._shared, self._behind
+        if behind is None:
+            address, at = _plain(peer[0]), Authority(_plain(here[0]), here[1])
+            self._trusted = bool(shared.trusted) and address in shared.trusted
+        else:
+            address, at = behind.address, Authority(behind.here, behind.port)
+        self._user = User(address, prefix_of(address), at, self._secure, behind is None)
         if len(shared.connections) >= shared.config.connections:
-            transport.write(encode(_FULL, shared.date, keep_alive=False))
-            self._close()
+            self._turn_away(_FULL)
             return
+        if not self._trusted:
+            if not shared.crowd.enter(address):
+                self._turn_away(_CROWDED)
+                return
+            self._counted = address
         shared.join(self)
         self._deadline_s = shared.tick_s + shared.config.idle_s
 
@@ -81,6 +98,16 @@ class HttpConnection(asyncio.Protocol):
         self._over = True
         self._parser.close()
         self._shared.leave(self)
+        self._uncount()
+
+    def _turn_away(self, response: Response) -> None:
+        self._transport.write(encode(response, self._shared.date, keep_alive=False))
+        self._close()
+
+    def _uncount(self) -> None:
+        if self._counted:
+            self._shared.crowd.leave(self._counted)
+            self._counted = ""
 
     def pause_writing(self) -> None:
         """The user does not read as fast as answers come."""
@@ -96,8 +123,8 @@ class HttpConnection(asyncio.Protocol):
     # What the worker calls.
 
     def rtt_ms(self) -> float | None:
-        """The round trip to the user; None once the connection is gone."""
-        return None if self._over else tcpinfo.rtt_ms(self._transport.get_extra_info("socket"))
+        """The round trip to the user; None once the connection is gone, or if it ends at a proxy."""
+        return None if self._over or not self._user.direct else tcpinfo.rtt_ms(self._transport.get_extra_info("socket"))
 
     def sweep(self, now_s: float) -> None:
         """Cut what took too long."""
@@ -112,7 +139,11 @@ class HttpConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """Finish the request that has begun, then close."""
-        if self._busy is None and not self._parser.ready and not self._parser.in_progress:
+        if self._busy is not None or self._parser.ready or self._parser.in_progress or self._over:
+            return
+        if self._shared.retiring:  # a request may be on its way, and would be lost
+            self._deadline_s = self._shared.tick_s + RETIRE_IDLE_S
+        else:
             self._close()
 
     def abort(self) -> None:
@@ -178,6 +209,8 @@ class HttpConnection(asyncio.Protocol):
         if request.upgrade and request.path.startswith(relay.PATH):
             self._upgraded(request, relay.admit(self._shared, request))
             return
+        if self._trusted:
+            self._hear_of_user(request)
         decided = self._shared.front.admit(request, self._user)
         if isinstance(decided, Response):
             self._respond(request, decided)
@@ -185,6 +218,15 @@ class HttpConnection(asyncio.Protocol):
             self._upgrade(request, decided)
         else:
             self._call(request, decided)
+
+    def _hear_of_user(self, request: Request) -> None:
+        """A trusted proxy says with each request whose it is; of itself if it says nothing."""
+        told = told_by(request.control, self._shared.trusted) if request.control is not None else NOTHING
+        peer, user = _plain(self._transport.get_extra_info("peername")[0]), self._user
+        address = told.address if told.address is not None else peer
+        secure = told.secure if told.secure is not None else self._secure
+        if (address, secure) != (user.address, user.secure):
+            self._user = User(address, prefix_of(address), user.here, secure, address == peer)
 
     def _call(self, request: Request, call: Call) -> None:
         shared, user = self._shared, self._user
@@ -242,16 +284,17 @@ class HttpConnection(asyncio.Protocol):
         """Answer something that is not, or not yet, a request, and close.
 
         Our side closes first and the other is heard out for a moment: closing at once while the user still sends
-        would reset the connection and take the answer with it (RFC 9112 §9.6).
+        would reset the connection and take the answer with it (RFC 9112 §9.6). By TLS no side can be closed by itself:
+        the user closes, as told to, or is cut.
         """
         self._transport.write(encode(response, self._shared.date, keep_alive=False))
         self._over = True
         self._deadline_s = self._shared.tick_s + _LINGER_S
         if self._paused_reading:
             self._transport.resume_reading()
-        if self._eof or not self._transport.can_write_eof():
+        if self._eof:
             self._transport.close()
-        else:
+        elif self._transport.can_write_eof():
             self._transport.write_eof()
 
     def _close(self) -> None:
@@ -286,6 +329,7 @@ class HttpConnection(asyncio.Protocol):
         """The transport is another's from now on."""
         self._over = True
         self._shared.leave(self)
+        self._uncount()
         trailing = self._parser.trailing or b""
         self._parser.close()
         if self._paused_reading:

@@ -14,9 +14,21 @@ from footloose.core.limits import REQUEST_BODY_BYTES, REQUEST_HEAD_BYTES
 
 _DROPPED = frozenset(
     # Hop by hop (RFC 9110 §7.6.1). ``Proxy`` would become HTTP_PROXY, which many libraries obey (CVE-2016-5385).
-    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"proxy", b"proxy-authorization")
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"proxy",
+        b"proxy-authorization",
+        b"x-real-ip",
+    )
 )
-_FOR_US = frozenset((b"upgrade", b"expect", b"transfer-encoding"))
+_FOR_US = frozenset(
+    (b"upgrade", b"expect", b"transfer-encoding", b"forwarded", b"x-forwarded-for", b"x-forwarded-proto")
+)
+_FORWARDING = b"x-forwarded-"
 _SINGLE = frozenset(("HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH"))
 _KNOWN_KEYS: dict[bytes, str] = {}
 _KNOWN_KEYS_MAX = 4096
@@ -28,7 +40,8 @@ _BODY_OVERHEAD_BYTES = 64 * 1024  # chunk sizes, extensions and trailers of one 
 class Request(msgspec.Struct, frozen=True):
     """One whole request. ``fields`` are its headers under their CGI names; ``target`` is as sent, ``path`` undecoded.
 
-    ``upgrade`` says it asks for a WebSocket; the bytes after it are then no longer HTTP.
+    ``upgrade`` says it asks for a WebSocket; the bytes after it are then no longer HTTP. ``control`` has the headers
+    that guests do not see and the gateway may act on, their names beginning with ``-``.
     """
 
     method: str
@@ -41,6 +54,7 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes
     keep_alive: bool
     upgrade: bool = False
+    control: dict[str, str] | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -233,6 +247,7 @@ class RequestParser:
                 b"".join(self._chunks),
                 self._keep_alive,
                 upgrade,
+                self._control,
             )
         )
         self._last = not self._keep_alive and not upgrade
@@ -264,10 +279,10 @@ _BODY_TOO_LARGE = Refusal(413, f"a request body may be {REQUEST_BODY_BYTES} byte
 def _key(name: bytes) -> str:
     """The CGI name of a header; empty if guests do not see it; starting with ``-`` if it is meant for the gateway."""
     lower = name.lower()
-    if lower in _DROPPED or b"_" in lower:  # X_Y would pass for X-Y
-        key = ""
-    elif lower in _FOR_US:
+    if lower in _FOR_US:
         key = "-" + lower.decode().upper().replace("-", "_")
+    elif lower in _DROPPED or lower.startswith(_FORWARDING) or b"_" in lower:  # X_Y would pass for X-Y
+        key = ""
     elif lower in (b"content-type", b"content-length"):
         key = lower.decode().upper().replace("-", "_")
     else:

@@ -105,6 +105,7 @@ class LiveConnection:
     def attach(self, transport: asyncio.Transport, data: bytes) -> None:
         """The handshake is sent: begin."""
         self._shared.join(self)
+        self._shared.crowd.keep(self._user.address)
         self._wire.attach(transport)
         self._shared.counts.opened(self._seen, self, self._user.address)
         if self._opening is not None:
@@ -132,6 +133,7 @@ class LiveConnection:
     def closed(self, code: int) -> None:  # noqa: ARG002 - guests are not told the code
         """The connection is over."""
         self._shared.leave(self)
+        self._shared.crowd.leave(self._user.address)
         self._shared.topics.leave(self)
         self._shared.counts.closed(self._seen, self)
         self._add("close", b"")
@@ -143,8 +145,8 @@ class LiveConnection:
         self._wire.send_frame(frame)
 
     def rtt_ms(self) -> float | None:
-        """The round trip to the user; None once the connection is gone."""
-        return self._wire.rtt_ms()
+        """The round trip to the user; None once the connection is gone, or if it ends at a proxy."""
+        return self._wire.rtt_ms() if self._user.direct else None
 
     def sweep(self, now_s: float) -> None:
         """Look after the time."""

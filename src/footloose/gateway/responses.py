@@ -19,7 +19,8 @@ _PERSIST = {
 class Response(msgspec.Struct, frozen=True):
     """``lines`` is the status line and headers, each with its CRLF; Date, length and Connection are added when sent.
 
-    ``length`` is what a HEAD answer says its GET would have; ``guest_ms`` how long the guest took, if one was called.
+    ``length`` is what a HEAD answer says its GET would have; ``guest_ms`` how long the guest took, if one was called,
+    and ``queue_ms`` how long the request had waited for it.
     """
 
     status: int
@@ -27,6 +28,7 @@ class Response(msgspec.Struct, frozen=True):
     body: bytes = b""
     length: int | None = None
     guest_ms: float | None = None
+    queue_ms: float = 0.0
 
 
 def text_response(status: int, text: str, headers: Iterable[tuple[str, str]] = ()) -> Response:
@@ -40,19 +42,36 @@ def text_response(status: int, text: str, headers: Iterable[tuple[str, str]] = (
 
 
 def encode(
-    response: Response, date: bytes, *, head: bool = False, keep_alive: bool = True, version: str = "1.1"
+    response: Response,
+    date: bytes,
+    *,
+    head: bool = False,
+    keep_alive: bool = True,
+    version: str = "1.1",
+    timing: bool = True,
 ) -> bytes:
-    """The bytes to send. ``date`` is :func:`date_line`; ``head`` leaves the body out (RFC 9110 §9.3.2)."""
+    """The bytes to send. ``date`` is :func:`date_line`; ``head`` leaves the body out (RFC 9110 §9.3.2).
+
+    ``timing`` tells the user what took how long (W3C Server Timing).
+    """
     body = response.body
     persist = _PERSIST[keep_alive, version]
-    timing = b"" if response.guest_ms is None else b"Server-Timing: guest;dur=%.3f\r\n" % response.guest_ms
+    spent = _spent(response) if timing else b""
     if response.status in _BODILESS:
-        return b"%b%b%b%b\r\n" % (response.lines, date, timing, persist)
+        return b"%b%b%b%b\r\n" % (response.lines, date, spent, persist)
     if head:
         known = len(body) if body else response.length
         length = b"" if known is None else b"Content-Length: %d\r\n" % known
-        return b"%b%b%b%b%b\r\n" % (response.lines, date, timing, persist, length)
-    return b"%b%b%b%bContent-Length: %d\r\n\r\n%b" % (response.lines, date, timing, persist, len(body), body)
+        return b"%b%b%b%b%b\r\n" % (response.lines, date, spent, persist, length)
+    return b"%b%b%b%bContent-Length: %d\r\n\r\n%b" % (response.lines, date, spent, persist, len(body), body)
+
+
+def _spent(response: Response) -> bytes:
+    if response.guest_ms is None:
+        return b""
+    if not response.queue_ms:
+        return b"Server-Timing: guest;dur=%.3f\r\n" % response.guest_ms
+    return b"Server-Timing: guest;dur=%.3f, queue;dur=%.3f\r\n" % (response.guest_ms, response.queue_ms)
 
 
 def date_line(now: float) -> bytes:

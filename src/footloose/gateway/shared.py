@@ -11,6 +11,7 @@ import msgspec
 
 from footloose.core.clock import Clock
 from footloose.core.limits import (
+    CONNECTIONS_PER_ADDRESS,
     CONNECTIONS_PER_WORKER,
     IDLE_CONNECTION_S,
     LEAVE_S,
@@ -19,6 +20,8 @@ from footloose.core.limits import (
     WRITE_STALL_S,
 )
 from footloose.gateway.calls import Outcome, call, call_in_thread
+from footloose.gateway.crowd import Crowd
+from footloose.gateway.forwarded import Trusted
 from footloose.gateway.front import Front
 from footloose.gateway.lanes import Lanes
 from footloose.gateway.reporting import Reporter
@@ -31,8 +34,10 @@ from footloose.model.app import ServiceId
 class GatewayConfig(msgspec.Struct, frozen=True):
     """How one worker's gateway runs. ``index`` counts from 0 to ``workers`` - 1; the sockets lie in ``run_dir``.
 
-    ``access_log`` writes one JSON line per request to standard error. Links to other copies are made from the address
-    ``source``, or from one the kernel chooses. The times, in seconds, default to the limits.
+    ``access_log`` writes one JSON line per request to standard error; with ``server_timing`` users are told what took
+    how long. The proxies in the networks ``trusted_proxies``
+    are believed who their users are; with ``proxy_protocol`` they say so before anything else. Links to other copies
+    are made from the address ``source``, or from one the kernel chooses. The times, in seconds, default to the limits.
     """
 
     run_dir: Path
@@ -41,6 +46,10 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     access_log: bool = False
     source: str | None = None
     connections: int = CONNECTIONS_PER_WORKER
+    connections_per_address: int = CONNECTIONS_PER_ADDRESS
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_protocol: bool = False
+    server_timing: bool = True
     request_s: float = REQUEST_HEAD_TIMEOUT_S
     idle_s: float = IDLE_CONNECTION_S
     write_stall_s: float = WRITE_STALL_S
@@ -83,8 +92,12 @@ class Shared:
         self.topics = topics
         self.lanes = lanes
         self.front = Front(services, clock)
+        self.trusted = Trusted(config.trusted_proxies)
+        self.crowd = Crowd(config.connections_per_address)
         self.connections: dict[Swept, None] = {}
         self.draining = False
+        self.retiring = False
+        """Draining is no hurry: another worker is there already."""
         self.slow_readers_dropped = 0
         self._emptied = asyncio.Event()
         self.tick()

@@ -8,21 +8,35 @@ from footloose.core.codec import encode
 from footloose.core.digest import Digest
 from footloose.core.errors import LimitExceeded, RemoteError
 from footloose.core.limits import CONTROL_FRAME_BYTES
+from footloose.gateway.tls import Certificate
 from footloose.model.routing import RoutingTable, WorkerReport
 
 _LENGTH = struct.Struct("!I")
 
 
+class UserConfig(msgspec.Struct, frozen=True):
+    """How workers treat users: what :class:`footloose.gateway.shared.GatewayConfig` says of them."""
+
+    access_log: bool = False
+    server_timing: bool = True
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_protocol: bool = False
+
+
 class WorkerConfig(msgspec.Struct, frozen=True):
-    """What a worker is started with: the sockets it inherits, which of ``workers`` it is, and where its files go."""
+    """What a worker is started with: the sockets it inherits, which of ``workers`` it is, and where its files go.
+
+    Users who come to ``tls_fds`` speak TLS; the certificates are sent before the first table.
+    """
 
     listen_fds: tuple[int, ...]
     control_fd: int
     index: int
     workers: int
     run_dir: str
-    access_log: bool = False
     source: str | None = None
+    tls_fds: tuple[int, ...] = ()
+    users: UserConfig = UserConfig()
 
 
 class TableUpdate(msgspec.Struct, frozen=True, tag="table"):
@@ -30,6 +44,16 @@ class TableUpdate(msgspec.Struct, frozen=True, tag="table"):
 
     table: RoutingTable
     compiled: dict[Digest, str] = {}
+
+
+class Present(msgspec.Struct, frozen=True, tag="present"):
+    """To a worker: present these certificates to users from now on."""
+
+    certificates: tuple[Certificate, ...]
+
+
+class Retire(msgspec.Struct, frozen=True, tag="retire"):
+    """To a worker: another has taken its place. Let no more users in, see to those who are here, and exit."""
 
 
 class Applied(msgspec.Struct, frozen=True, tag="applied"):
@@ -49,11 +73,12 @@ class Reported(msgspec.Struct, frozen=True, tag="report"):
 
 
 FromWorker = Applied | Beat | Reported
-_to_worker = msgspec.json.Decoder(TableUpdate)
+ToWorker = TableUpdate | Present | Retire
+_to_worker: msgspec.json.Decoder[ToWorker] = msgspec.json.Decoder(ToWorker)
 _from_worker: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker)
 
 
-def frame(message: TableUpdate | FromWorker) -> bytes:
+def frame(message: ToWorker | FromWorker) -> bytes:
     """``message`` as it is sent."""
     data = encode(message)
     return _LENGTH.pack(len(data)) + data
@@ -81,7 +106,7 @@ class FrameReader:
         return messages
 
 
-def table_update(data: bytes) -> TableUpdate:
+def to_worker(data: bytes) -> ToWorker:
     """``data`` as a worker gets it. Raises :class:`RemoteError`."""
     try:
         return _to_worker.decode(data)

@@ -72,7 +72,6 @@ def test_the_meta_variables_are_those_of_rfc_3875() -> None:
         "SERVER_NAME": "site.example",
         "SERVER_PORT": "8080",
         "REQUEST_METHOD": "GET",
-        "REQUEST_SCHEME": "http",
         "REQUEST_URI": f"/{WEB}/a%20b/c?x=%41&y",
         "SCRIPT_NAME": f"/{WEB}",
         "PATH_INFO": "/a b/c",

@@ -71,13 +71,35 @@ LOSSES_NAMED = 20
 REQUEST_HEAD_BYTES = 32 * 1024
 """Request line and headers together."""
 REQUEST_BODY_BYTES = 1024 * 1024
-"""Body of one user request."""
+"""Body of one user request to a guest that gets it whole."""
+STREAMED_BODY_BYTES = 1024 * 1024 * 1024
+"""Body of one user request to a guest that reads it as it comes."""
+WHOLE_BODY_BYTES = 64 * 1024
+"""A body announced as larger than this is handed on as it comes, where the guest can read it so."""
+STREAM_BODY_WAITING_BYTES = 256 * 1024
+"""Body that waits for its guest to read it before no more is taken from the user."""
+STREAM_OUTPUT_WAITING_BYTES = 64 * 1024
+"""Output of one guest that waits for its user before the guest has to."""
+STREAM_LINGER_S = 0.02
+"""How long an answer is waited for as a whole before what there is of it is sent."""
+STREAM_S = 3600.0
+"""Longest a guest may go on with one request, waiting included."""
+STREAMS_PER_WORKER = 64
+"""Guests of one worker that wait, for their users or for the time, without standing in the way of others."""
+STREAMS_PER_SERVICE = 32
+"""How many of them may be of one service."""
+GUEST_WAIT_S = 10.0
+"""Longest a guest may wait, all in all, while it answers an event of a WebSocket."""
+BODY_WINDOW_S = 10.0
+"""How long the average is taken over ..."""
+BODY_BYTES_PER_S = 1024
+"""... that a user's body must come at, or it is cut."""
 WEBSOCKET_MESSAGE_BYTES = 64 * 1024
 """One WebSocket message."""
 CONNECTIONS_PER_WORKER = 10_000
 """Open user connections per worker."""
 REQUEST_HEAD_TIMEOUT_S = 10.0
-"""How long a user may take to send a request's head and body."""
+"""How long a user may take to send a request's head, and a body small enough to be waited for."""
 CONNECTIONS_PER_ADDRESS = 1_000
 """Open connections of one user address (IPv6: of one /64) per worker; trusted proxies are exempt."""
 FORWARDED_HOPS = 32

@@ -1,8 +1,8 @@
 """Who the user is where trusted proxies stand in between: ``Forwarded`` (RFC 7239) and ``X-Forwarded-For``.
 
 Read from the right, as each proxy adds what it saw at the end: the first address that is no trusted proxy's is the
-user's. What stands further left may be invented. Guests see none of these headers: they are told by ``REMOTE_ADDR``,
-``REQUEST_SCHEME`` and ``HTTPS``.
+user's. What stands further left may be invented. Guests see none of these headers: they are told by ``REMOTE_ADDR`` and
+``HTTPS``.
 """
 
 import ipaddress

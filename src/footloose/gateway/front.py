@@ -22,6 +22,7 @@ from footloose.model.network import Prefix
 
 _ANY_ORIGIN = ("Access-Control-Allow-Origin", "*")
 _PREFLIGHT_S = 600
+_PROTOCOL = {"1.1": "HTTP/1.1", "1.0": "HTTP/1.0"}
 _NOT_FOUND = text_response(404, "no service is here; they are at /<app id>/<service>/", [_ANY_ORIGIN])
 _NO_TLS_THERE = text_response(503, "the service has moved to where TLS is not spoken", [_ANY_ORIGIN])
 _NO_GUEST = text_response(503, "the service cannot be run at this site", [_ANY_ORIGIN])
@@ -33,7 +34,8 @@ MOVED = "no longer served here"
 class User(msgspec.Struct, frozen=True):
     """Who is at the other end of a connection, and the address and port of ours they came to; ``secure`` if by TLS.
 
-    ``direct`` unless a proxy stands in between, whose round trip says nothing of theirs.
+    ``port`` is that of ``here``, for guests. ``direct`` unless a proxy stands in between, whose round trip says nothing
+    of theirs.
     """
 
     address: str
@@ -41,6 +43,7 @@ class User(msgspec.Struct, frozen=True):
     here: Authority
     secure: bool = False
     direct: bool = True
+    port: str = ""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -133,7 +136,7 @@ def answer_of(outcome: Outcome) -> tuple[Response, str]:
         head, body = parse_answer(outcome.output)
     except GuestError as error:
         return _fault(outcome, *blame(error)), str(error)
-    return Response(head.status, head.lines, body, head.length, outcome.ms), ""
+    return Response(head.status, head.lines, body, head.length, outcome.ms, outcome.queue_ms), ""
 
 
 def _fault(outcome: Outcome, status: int, text: str) -> Response:
@@ -159,10 +162,9 @@ def _environment(request: Request, user: User, served: Served, end: int) -> dict
     environment["QUERY_STRING"] = request.query
     environment["REMOTE_ADDR"] = user.address
     environment["SERVER_NAME"] = authority.name
-    environment["SERVER_PORT"] = str(user.here.port)
-    environment["SERVER_PROTOCOL"] = "HTTP/" + request.version
+    environment["SERVER_PORT"] = user.port or str(user.here.port)
+    environment["SERVER_PROTOCOL"] = _PROTOCOL[request.version]
     if user.secure:
-        environment["REQUEST_SCHEME"] = "https"
         environment["HTTPS"] = "on"
     return environment
 

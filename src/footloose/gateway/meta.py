@@ -23,7 +23,6 @@ _META_VARIABLES = frozenset(
         "REMOTE_PORT",
         "REMOTE_USER",
         "REQUEST_METHOD",
-        "REQUEST_SCHEME",
         "REQUEST_URI",
         "SCRIPT_NAME",
         "SERVER_NAME",
@@ -33,7 +32,7 @@ _META_VARIABLES = frozenset(
     )
 )
 _RESERVED_START = "HTTP_"
-_FIXED = {"GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_SCHEME": "http", "SERVER_SOFTWARE": f"footloose/{__version__}"}
+_FIXED = {"GATEWAY_INTERFACE": "CGI/1.1", "SERVER_SOFTWARE": f"footloose/{__version__}"}
 
 
 class PathError(ValueError):

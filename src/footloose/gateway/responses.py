@@ -44,7 +44,6 @@ def text_response(status: int, text: str, headers: Iterable[tuple[str, str]] = (
 def encode(
     response: Response,
     date: bytes,
-    *,
     head: bool = False,
     keep_alive: bool = True,
     version: str = "1.1",
@@ -56,7 +55,13 @@ def encode(
     """
     body = response.body
     persist = _PERSIST[keep_alive, version]
-    spent = _spent(response) if timing else b""
+    guest_ms = response.guest_ms
+    if guest_ms is None or not timing:
+        spent = b""
+    elif response.queue_ms:
+        spent = b"Server-Timing: guest;dur=%.3f, queue;dur=%.3f\r\n" % (guest_ms, response.queue_ms)
+    else:
+        spent = b"Server-Timing: guest;dur=%.3f\r\n" % guest_ms
     if response.status in _BODILESS:
         return b"%b%b%b%b\r\n" % (response.lines, date, spent, persist)
     if head:
@@ -66,12 +71,22 @@ def encode(
     return b"%b%b%b%bContent-Length: %d\r\n\r\n%b" % (response.lines, date, spent, persist, len(body), body)
 
 
-def _spent(response: Response) -> bytes:
-    if response.guest_ms is None:
-        return b""
-    if not response.queue_ms:
-        return b"Server-Timing: guest;dur=%.3f\r\n" % response.guest_ms
-    return b"Server-Timing: guest;dur=%.3f, queue;dur=%.3f\r\n" % (response.guest_ms, response.queue_ms)
+def encode_head(lines: bytes, added: bytes, length: int | None, *, chunked: bool) -> bytes:
+    """The head of an answer whose body follows as it comes. ``added`` are further header lines."""
+    framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
+    if length is not None:
+        framing = b"Content-Length: %d\r\n" % length
+    return b"%b%b%b\r\n" % (lines, added, framing)
+
+
+def persist_line(*, keep_alive: bool, version: str) -> bytes:
+    """What tells the user whether the connection stays, if it has to be told."""
+    return _PERSIST[keep_alive, version]
+
+
+def chunk(data: bytes) -> bytes:
+    """``data`` as one chunk (RFC 9112 §7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def date_line(now: float) -> bytes:

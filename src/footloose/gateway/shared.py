@@ -11,6 +11,7 @@ import msgspec
 
 from footloose.core.clock import Clock
 from footloose.core.limits import (
+    BODY_WINDOW_S,
     CONNECTIONS_PER_ADDRESS,
     CONNECTIONS_PER_WORKER,
     IDLE_CONNECTION_S,
@@ -19,11 +20,13 @@ from footloose.core.limits import (
     TELL_AGAIN_S,
     WRITE_STALL_S,
 )
-from footloose.gateway.calls import Outcome, call, call_in_thread
+from footloose.gateway.calls import Kept, Outcome, call, call_in_thread, call_streaming
 from footloose.gateway.crowd import Crowd
+from footloose.gateway.exchange import Whole
 from footloose.gateway.forwarded import Trusted
 from footloose.gateway.front import Front
-from footloose.gateway.lanes import Lanes
+from footloose.gateway.http1 import Request
+from footloose.gateway.lanes import Job, Lanes
 from footloose.gateway.reporting import Reporter
 from footloose.gateway.responses import date_line
 from footloose.gateway.services import Served, Services
@@ -51,6 +54,7 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     proxy_protocol: bool = False
     server_timing: bool = True
     request_s: float = REQUEST_HEAD_TIMEOUT_S
+    body_window_s: float = BODY_WINDOW_S
     idle_s: float = IDLE_CONNECTION_S
     write_stall_s: float = WRITE_STALL_S
     tell_again_s: float = TELL_AGAIN_S
@@ -129,40 +133,46 @@ class Shared:
         environment: dict[str, str],
         body: bytes,
         done: Callable[[Outcome], None],
+        exchange: Callable[[Request], Kept] | None = None,
+        request: Request | None = None,
         *,
         must: bool = False,
-    ) -> Outcome | bool:
-        """Call the service's guest: the outcome, or True if ``done`` will be called with it, False if there is no room.
+    ) -> Outcome | Job | None:
+        """Call the service's guest: the outcome, or the job that will call ``done`` with it, None if there is no room.
 
-        ``must`` as in :meth:`Lanes.submit`.
+        ``must`` as in :meth:`Lanes.submit`. If the guest is called in a thread and can read and write as it goes on, it
+        does so through what ``exchange`` makes of ``request``. If its body is still coming it is always called so.
         """
         guest = served.guest
         if guest is None:
-            return False
+            return None
         pairs = tuple(environment.items())
-        if served.pace.fast(perf_counter()):
+        if served.pace.fast(perf_counter()) and (request is None or request.incoming is None):
             outcome = call(guest, pairs, body)
-            served.pace.took(outcome.cost_ms, outcome.ended_s)
-            if outcome.log:
-                self._log(served, outcome)
-            return outcome
-        return self.lanes.submit(
-            served.service,
-            partial(call_in_thread, guest, pairs, body),
-            partial(self._finished, served, done),
-            must=must,
-        )
+            if not outcome.waits:
+                served.pace.took(outcome.cost_ms, outcome.ended_s)
+                if outcome.log:
+                    self._log(served, outcome)
+                return outcome
+            served.pace.waits()
+        if guest.streams:
+            kept = exchange(request) if exchange is not None and request is not None else Whole(body)
+            work = partial(call_streaming, guest, pairs, kept)
+        else:
+            work = partial(call_in_thread, guest, pairs, body)
+        return self.lanes.submit(served.service, work, partial(self._finished, served, done, perf_counter()), must=must)
 
     def slow_reader(self, service: ServiceId) -> None:
         """A WebSocket of ``service`` was dropped as its reader was too slow."""
         self.slow_readers_dropped += 1
         self.reporter.log(service, f"a WebSocket was dropped: too slow a reader ({self.slow_readers_dropped} so far)")
 
-    def _finished(self, served: Served, done: Callable[[Outcome], None], outcome: Outcome) -> None:
+    def _finished(self, served: Served, done: Callable[[Outcome], None], asked_s: float, outcome: Outcome) -> None:
         served.pace.took(outcome.cost_ms, outcome.ended_s)
         if outcome.log:
             self._log(served, outcome)
-        done(outcome)
+        queue_ms = max(0.0, (outcome.ended_s - asked_s) * 1000.0 - outcome.ms)
+        done(msgspec.structs.replace(outcome, queue_ms=queue_ms))
 
     def _log(self, served: Served, outcome: Outcome) -> None:
         self.reporter.log(served.service, outcome.log.decode(errors="replace"))

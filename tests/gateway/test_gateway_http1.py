@@ -123,6 +123,7 @@ def test_ambiguous_framing_and_headers_are_refused(framing: bytes) -> None:
         (b"GET /\x00 HTTP/1.1\r\nHost: h\r\n\r\n", 400),
         (b"GET /#a HTTP/1.1\r\nHost: h\r\n\r\n", 400),
         (b"GET ftp://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        (b"GET http://h:80x HTTP/1.1\r\nHost: h\r\n\r\n", 400),
         (b"GET http://user@h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400),
         (b"GET /\r\n\r\n", 505),
         (b"GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505),

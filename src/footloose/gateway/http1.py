@@ -6,6 +6,7 @@ while they come in, so that nothing has to be gone through twice.
 """
 
 from collections import deque
+from typing import NoReturn
 
 import httptools
 import msgspec
@@ -156,7 +157,7 @@ class RequestParser:
             return b""
         return rest  # any other upgrade is declined by answering as if it had not been asked (RFC 9110 §7.8)
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: Refusal) -> NoReturn:
         self.refusal = refusal
         raise _Refused
 
@@ -323,13 +324,17 @@ class RequestParser:
         """The absolute and asterisk forms of a request target (RFC 9112 §3.2)."""
         if target == "*" and self._method == "OPTIONS":
             return "*", "", host
-        url = httptools.parse_url(target.encode())
+        try:
+            url = httptools.parse_url(target.encode())
+        except httptools.HttpParserInvalidURLError:
+            self._refuse(_NO_TARGET)
         if url.schema not in (b"http", b"https") or not url.host or url.userinfo:
-            self._refuse(Refusal(400, "not a request target"))
+            self._refuse(_NO_TARGET)
         authority = url.host.decode() + (f":{url.port}" if url.port else "")
         return (url.path or b"/").decode(), (url.query or b"").decode(), authority
 
 
+_NO_TARGET = Refusal(400, "not a request target")
 _HEAD_TOO_LARGE = Refusal(431, f"request line and headers may be {REQUEST_HEAD_BYTES} bytes together")
 _BODY_TOO_LARGE = Refusal(413, f"a request body may be {STREAMED_BODY_BYTES} bytes")
 _CHUNKS_TOO_SMALL = Refusal(413, "chunks as small as these cost more than they bring")

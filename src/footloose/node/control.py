@@ -110,7 +110,7 @@ def to_worker(data: bytes) -> ToWorker:
     """``data`` as a worker gets it. Raises :class:`RemoteError`."""
     try:
         return _to_worker.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RemoteError(f"not a message to a worker: {error}", where="control socket") from error
 
 
@@ -118,5 +118,5 @@ def from_worker(data: bytes) -> FromWorker:
     """``data`` as a node gets it. Raises :class:`RemoteError`."""
     try:
         return _from_worker.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RemoteError(f"not a message from a worker: {error}", where="control socket") from error

@@ -148,7 +148,10 @@ STATUS = {
     "uptime_s": 7300.0,
     "gateway": "http://10.1.0.1:8080",
     "api": "10.1.0.1:7443",
-    "workers": [{"index": 0, "pid": 4711, "restarts": 0}, {"index": 1, "pid": 4712, "restarts": 1}],
+    "workers": [
+        {"index": 0, "pid": 4711, "restarts": 0, "sandbox": ["files", "system calls"], "lacks": []},
+        {"index": 1, "pid": 4712, "restarts": 1, "sandbox": ["files"], "lacks": ["system calls: no libseccomp"]},
+    ],
 }
 
 
@@ -264,6 +267,8 @@ class _Handler(BaseHTTPRequestHandler):
             return b"{}"
         if (self.command, path) == ("POST", "/v1/drain"):
             return b"{}"
+        if self.command == "POST" and path.startswith("/v1/workers/") and path.endswith("/replace"):
+            return b""
         raise _Refused(404, "no such resource", None)
 
     def _deploy(self, body: dict[str, Any]) -> bytes:

@@ -197,7 +197,7 @@ async def test_no_more_is_taken_from_a_user_than_the_guest_reads(sites: Sites) -
         assert read_on.wait(PATIENCE_S)
         counting(environment, exchange)
 
-    site = await start(sites, late, body_window_s=0.1, sweep_s=0.02)
+    site = await start(sites, late)
     total = 32 * 1024 * 1024
     async with asyncio.timeout(PATIENCE_S), connected(site.port) as (reader, writer):
         writer.write(post(total) + bytes(total))

@@ -54,5 +54,5 @@ if __name__ == "__main__":
         sys.exit(3)
     if "mute" in sys.argv[1:-1]:
         time.sleep(1000)
-    serve(msgspec.json.decode(sys.argv[-1], type=WorkerConfig), Runtime())
+    serve(msgspec.json.decode(sys.argv[-1], type=WorkerConfig), Runtime)
     os._exit(0)

@@ -497,7 +497,8 @@ async def test_workers_are_replaced_one_by_one_and_no_request_is_lost(made: Made
         await eventually(lambda: not any(alive(pid) for pid in before), 60)
         enough.set()
     assert set(pids(workers)).isdisjoint(before)
-    assert set(map(int, answered)) >= before
+    assert set(map(int, answered)) & before
+    assert set(map(int, answered)) & set(pids(workers))
     assert [(status.serving, status.version, status.restarts) for status in workers.statuses] == [(True, 1, 1)] * 2
 
 
@@ -507,7 +508,9 @@ async def test_what_takes_a_workers_place_is_served_the_latest_table(made: Made)
     workers.push(*table(7, "hello"))
     await replacing
     await workers.applied(7)
-    assert int(await fetch(workers, "hello")) in pids(workers)
+    async with asyncio.timeout(60):
+        while int(await fetch(workers, "hello")) not in pids(workers):  # noqa: ASYNC110 - the old one may be as quick
+            await asyncio.sleep(0.01)
 
 
 async def test_a_worker_that_does_not_come_up_takes_nobodys_place(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:

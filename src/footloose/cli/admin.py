@@ -31,11 +31,16 @@ _PIECE_BYTES = 64 * 1024
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """One worker process of a site; ``pid`` is None while it is being replaced."""
+    """One worker process of a site; ``pid`` is None while it is being replaced.
+
+    ``sandbox`` is how it is confined, ``lacks`` what of that is not to be had there, and why.
+    """
 
     index: int
     pid: int | None
     restarts: int
+    sandbox: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import logging
 import math
+import pwd
 import signal
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from footloose.core.identity import NodeId, public_key_of
 from footloose.core.limits import LEASES_PER_SITE
 from footloose.gateway.tls import CertificateFiles
 from footloose.model.site import Endpoint, check_origin
-from footloose.node.config import NodeConfig
+from footloose.node.config import WORKER_USER, NodeConfig
 from footloose.node.node import Node
 
 
@@ -46,6 +47,23 @@ class NodeIdType(click.ParamType[NodeId]):
         except RemoteError as error:
             self.fail(f"{error.what}: see `footloose sites --json`", param, ctx)
         return NodeId(str(value))
+
+
+class UserType(click.ParamType[int]):
+    """A user of this machine, or the number of one."""
+
+    name = "user"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The user's number, or a usage error."""
+        text = str(value)
+        try:
+            number = int(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
+        except KeyError:
+            self.fail(f"this machine has no user {text!r}", param, ctx)
+        if number >= 2**32 - 1:
+            self.fail(f"{text} is no user's number", param, ctx)
+        return number
 
 
 class PriceType(click.FloatRange):
@@ -166,6 +184,16 @@ def _default_state() -> Path:
     "--echo-port",
     type=PORT,
     help="For the demo without namespaces: time an echo at this port of users instead of probing them.",
+)
+@click.option(
+    "--worker-user",
+    type=UserType(),
+    default=str(WORKER_USER),
+    show_default=True,
+    help="User that a node of root runs its workers as: a name or a number.",
+)
+@click.option(
+    "--sandbox/--no-sandbox", default=True, show_default=True, help="Confine workers, as far as the kernel can."
 )
 @click.option("--verbose", is_flag=True, help="Log more.")
 @has_json

@@ -34,9 +34,12 @@ def status(admin: Admin, as_json: bool) -> None:
         facts.add_row(name, said(value))
     for loss in (found.loss or "").splitlines():
         facts.add_row("lost", said(loss))
-    workers = plain_table("WORKER", "PID", "RESTARTS", right=("PID", "RESTARTS"))
+    workers = plain_table("WORKER", "PID", "RESTARTS", "SANDBOX", right=("PID", "RESTARTS"))
     for worker in found.workers:
-        workers.add_row(str(worker.index), "-" if worker.pid is None else str(worker.pid), str(worker.restarts))
+        pid = "-" if worker.pid is None else str(worker.pid)
+        lacks = "; ".join(f"without {lack}" for lack in worker.lacks)
+        sandbox = said(lacks) if lacks else "whole" if worker.sandbox else "none"
+        workers.add_row(str(worker.index), pid, str(worker.restarts), sandbox)
     PlainConsole().print(facts, "", workers, sep="\n")
 
 

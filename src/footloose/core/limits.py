@@ -380,6 +380,8 @@ RELAY_UNSENT_BYTES = 4 * 1024 * 1024
 """Bytes waiting on the link to another copy, or to another worker, before messages (or the link) are dropped."""
 RELAY_RETRY_S = 10.0
 """Longest wait between two attempts to reach the parent's relay."""
+DIALS_AT_ONCE = 64
+"""Connections that the node makes for one worker at the same time."""
 RELAY_HOPS = 32
 """Most sites a published message passes through."""
 PUBLICATIONS_REMEMBERED = 8192

@@ -28,40 +28,50 @@ class Arrivals:
         self._protocol = protocol
         self._tls = tls
         self._server: asyncio.Server | None = None
-        self._announced: AnnouncedArrivals | None = None
+        self._slow: SlowArrivals | None = None
 
     async def start(self, announced_by: Trusted | None) -> None:
         """Take users. Those who come from ``announced_by``, if given, begin with a header of the PROXY protocol."""
-        if announced_by:
-            self._announced = AnnouncedArrivals(self._listening, self._protocol, self._tls, announced_by)
+        if announced_by or self._tls is not None:
+            self._slow = SlowArrivals(self._listening, self._protocol, self._tls, announced_by)
             return
         self._server = await self._loop.create_server(
             lambda: self._protocol(None),
             sock=self._listening,
             backlog=_BACKLOG,
-            ssl=self._tls,
-            ssl_handshake_timeout=TLS_HANDSHAKE_S if self._tls is not None else None,
         )
 
     def close(self) -> None:
         """Take no more; who is arriving still does."""
         if self._server is not None:
             self._server.close()
-        if self._announced is not None:
-            self._announced.close()
+        if self._slow is not None:
+            self._slow.close()
+
+    async def settled(self) -> None:
+        """Return when nobody is arriving any more."""
+        if self._slow is not None:
+            await self._slow.settled()
 
     def abort(self) -> None:
         """Let go of who is arriving, too."""
         self.close()
-        if self._announced is not None:
-            self._announced.abort()
+        if self._slow is not None:
+            self._slow.abort()
 
 
-class AnnouncedArrivals:
-    """Accepts, reads the proxy's header where there must be one, and hands the connection over untouched behind it."""
+class SlowArrivals:
+    """Connections that begin with more than an accept: a proxy's header, a handshake, or one after the other.
+
+    They are counted while they arrive, so that a worker that is to end does not end under them.
+    """
 
     def __init__(
-        self, listening: socket.socket, protocol: Protocols, tls: ssl.SSLContext | None, announced_by: Trusted
+        self,
+        listening: socket.socket,
+        protocol: Protocols,
+        tls: ssl.SSLContext | None,
+        announced_by: Trusted | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listening = listening
@@ -78,6 +88,11 @@ class AnnouncedArrivals:
         if self._listening.fileno() >= 0:
             self._loop.remove_reader(self._listening)
             self._listening.close()
+
+    async def settled(self) -> None:
+        """Return when nobody is arriving any more."""
+        if self._arriving:
+            await asyncio.wait(self._arriving)
 
     def abort(self) -> None:
         """Let go of who is arriving."""
@@ -106,7 +121,8 @@ class AnnouncedArrivals:
             accepted.setblocking(False)
             try:
                 async with asyncio.timeout(TLS_HANDSHAKE_S):
-                    behind = await self._announced(accepted) if address in self._announced_by else None
+                    announced = self._announced_by is not None and address in self._announced_by
+                    behind = await self._announced(accepted) if announced else None
                 await self._loop.connect_accepted_socket(
                     lambda: self._protocol(behind),
                     accepted,

@@ -189,12 +189,12 @@ async def _call(shared: Shared, service: ServiceId, uplink: RelayUplink) -> Rela
         target=PATH + service,
         extra_headers=[(b"Authorization", b"Bearer " + uplink.token.encode())],
     )
+    made = await shared.dial(parts.hostname, parts.port or (443 if tls else 80))
     transport, _ = await loop.create_connection(
         lambda: _Calling(shared, service, request, accepted),
-        parts.hostname,
-        parts.port or (443 if tls else 80),
+        sock=made,
         ssl=tls,
-        local_addr=(shared.config.source, 0) if shared.config.source is not None else None,
+        server_hostname=parts.hostname if tls else None,
     )
     try:
         return await accepted

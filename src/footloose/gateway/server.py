@@ -17,10 +17,12 @@ from footloose.core.limits import WEBSOCKET_REPORT_S
 from footloose.gateway import topics
 from footloose.gateway.arrivals import Arrivals
 from footloose.gateway.connection import HttpConnection
+from footloose.gateway.dial import Dial, connected
 from footloose.gateway.fanout import Fanout
 from footloose.gateway.lanes import Lanes
 from footloose.gateway.relay import Uplinks
 from footloose.gateway.reporting import Reporter
+from footloose.gateway.running import Running
 from footloose.gateway.services import Services
 from footloose.gateway.shared import GatewayConfig, Shared
 from footloose.gateway.tls import Certificate, Names
@@ -33,7 +35,10 @@ _log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """Serves users by the table in force. Make it inside a running loop; ``report`` gets what the node is to know."""
+    """Serves users by the table in force. Make it inside a running loop; ``report`` gets what the node is to know.
+
+    ``dial`` makes connections to other sites, by default directly. ``running`` is where it says whose guests run.
+    """
 
     def __init__(
         self,
@@ -41,6 +46,8 @@ class Gateway:
         runtime: Runtime,
         report: Callable[[WorkerReport], None],
         clock: Clock | None = None,
+        dial: Dial | None = None,
+        running: Running | None = None,
     ) -> None:
         clock = clock if clock is not None else SystemClock()
         self._config = config
@@ -49,7 +56,16 @@ class Gateway:
         self._fanout = Fanout(config.run_dir, config.index, config.workers, self._from_sibling)
         self._topics = Topics(secrets.token_hex(8), self._fanout.send)
         self._lanes = Lanes()
-        self._shared = Shared(config, clock, self._services, self._reporter, self._topics, self._lanes)
+        self._shared = Shared(
+            config,
+            clock,
+            self._services,
+            self._reporter,
+            self._topics,
+            self._lanes,
+            dial or partial(connected, source=config.source),
+            running or Running(),
+        )
         # One worker of a site holds the links to parents: two would bring every publication twice.
         self._uplinks = Uplinks(self._shared, SystemRandom()) if config.index == 0 else None
         self._closed = False
@@ -103,6 +119,8 @@ class Gateway:
             connection.drain()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
+                for arrivals in self._arrivals:
+                    await arrivals.settled()
                 await self._shared.emptied()
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ from footloose.core.errors import FootlooseError
 from footloose.gateway.calls import Pace
 from footloose.gateway.meta import service_environment
 from footloose.gateway.routes import Routes
+from footloose.gateway.running import number_of
 from footloose.model.app import ServiceId
 from footloose.model.guest import Guest, Runtime
 from footloose.model.network import Prefix
@@ -17,11 +18,12 @@ from footloose.model.routing import Moved, Redirect, RoutingTable, ServiceRoute
 class Served:
     """One service as the table in force has it. ``guest`` is None if its artifact cannot be run here."""
 
-    __slots__ = ("compiled", "environment", "guest", "pace", "redirects", "route", "service", "streams")
+    __slots__ = ("compiled", "environment", "guest", "number", "pace", "redirects", "route", "service", "streams")
 
     def __init__(self, route: ServiceRoute, compiled: Path | None, guest: Guest | None, pace: Pace) -> None:
         self.route = route
         self.service = route.service
+        self.number = number_of(route.service)
         self.compiled = compiled
         self.guest = guest
         self.streams = guest is not None and guest.streams

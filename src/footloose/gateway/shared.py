@@ -22,6 +22,7 @@ from footloose.core.limits import (
 )
 from footloose.gateway.calls import Kept, Outcome, call, call_in_thread, call_streaming
 from footloose.gateway.crowd import Crowd
+from footloose.gateway.dial import Dial
 from footloose.gateway.exchange import Whole
 from footloose.gateway.forwarded import Trusted
 from footloose.gateway.front import Front
@@ -29,6 +30,7 @@ from footloose.gateway.http1 import Request
 from footloose.gateway.lanes import Job, Lanes
 from footloose.gateway.reporting import Reporter
 from footloose.gateway.responses import date_line
+from footloose.gateway.running import Running
 from footloose.gateway.services import Served, Services
 from footloose.gateway.topics import Topics
 from footloose.model.app import ServiceId
@@ -86,7 +88,15 @@ class Shared:
     """The worker's one of everything. ``tick_s`` (the loop's time) and ``date`` (a header) are of the last sweep."""
 
     def __init__(
-        self, config: GatewayConfig, clock: Clock, services: Services, reporter: Reporter, topics: Topics, lanes: Lanes
+        self,
+        config: GatewayConfig,
+        clock: Clock,
+        services: Services,
+        reporter: Reporter,
+        topics: Topics,
+        lanes: Lanes,
+        dial: Dial,
+        running: Running,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -95,6 +105,8 @@ class Shared:
         self.counts = reporter.counts
         self.topics = topics
         self.lanes = lanes
+        self.dial = dial
+        self.running = running
         self.front = Front(services, clock)
         self.trusted = Trusted(config.trusted_proxies)
         self.crowd = Crowd(config.connections_per_address)
@@ -148,7 +160,10 @@ class Shared:
             return None
         pairs = tuple(environment.items())
         if served.pace.fast(perf_counter()) and (request is None or request.incoming is None):
+            running = self.running.page
+            running[0] = served.number
             outcome = call(guest, pairs, body)
+            running[0] = 0
             if not outcome.waits:
                 served.pace.took(outcome.cost_ms, outcome.ended_s)
                 if outcome.log:
@@ -160,7 +175,12 @@ class Shared:
             work = partial(call_streaming, guest, pairs, kept)
         else:
             work = partial(call_in_thread, guest, pairs, body)
-        return self.lanes.submit(served.service, work, partial(self._finished, served, done, perf_counter()), must=must)
+        return self.lanes.submit(
+            served.service,
+            partial(self.running.in_thread, served.number, work),
+            partial(self._finished, served, done, perf_counter()),
+            must=must,
+        )
 
     def slow_reader(self, service: ServiceId) -> None:
         """A WebSocket of ``service`` was dropped as its reader was too slow."""

@@ -18,13 +18,13 @@ from footloose.core.limits import ARTIFACT_BYTES, EXPLAINED, GUEST_LOGS_PER_SERV
 from footloose.model.app import AppId, Service, ServiceId
 from footloose.model.routing import GuestLog
 from footloose.model.view import View
+from footloose.node import workers as processes
 from footloose.node.events import Feed, as_event
 from footloose.node.host import Host
 from footloose.node.journal import Journal
 from footloose.node.members import Members
 from footloose.node.orders import Orders
 from footloose.node.profile import Profile
-from footloose.node.workers import Workers
 from footloose.orchestrator.loop import Loop
 from footloose.state.directory import StateDirectory
 
@@ -51,11 +51,13 @@ class Drain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """One worker process."""
+    """One worker process. ``sandbox`` is how it is confined, ``lacks`` what of that is not to be had here, and why."""
 
     index: int
     pid: int | None
     restarts: int
+    sandbox: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -87,7 +89,7 @@ class AdminApi:
         state: StateDirectory,
         host: Host,
         loop: Loop,
-        workers: Workers,
+        workers: processes.Workers,
         journal: Journal,
         events: Feed[bytes],
         logged: Feed[GuestLog],
@@ -131,7 +133,7 @@ class AdminApi:
 
     async def status(self, _request: web.Request) -> web.Response:
         """How the node fares."""
-        workers = tuple(WorkerStatus(one.index, one.pid, one.restarts) for one in self._workers.statuses)
+        workers = tuple(_worker_status(one) for one in self._workers.statuses)
         uptime_s = time.monotonic() - self._started_at
         status = Status(
             node=self._profile.node,
@@ -326,6 +328,12 @@ async def _stream(request: web.Request, kind: str, pieces: AsyncGenerator[bytes,
         if request.transport is not None:
             request.transport.abort()
     return response
+
+
+def _worker_status(worker: processes.WorkerStatus) -> WorkerStatus:
+    confined = worker.confined
+    holds, lacks = (confined.holds, confined.lacks) if confined is not None else ((), ())
+    return WorkerStatus(worker.index, worker.pid, worker.restarts, holds, lacks)
 
 
 def _number(text: str | None, default: int) -> int:

@@ -8,6 +8,9 @@ from footloose.core.limits import LEASES_PER_SITE
 from footloose.gateway.tls import CertificateFiles
 from footloose.model.site import Endpoint
 
+WORKER_USER = 64_807
+"""Whom root's workers run as: a number that is nobody's, from those systemd gives to services for a while."""
+
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """All that a site is told; everything else it finds out.
@@ -21,6 +24,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``gateway_url`` is where others send users, if not to the gateway's port at ``address``. With ``certificates`` users
     may also come by TLS, to ``tls_port``. The proxies in the networks ``trusted_proxies`` are believed who their users
     are.
+    Workers are confined unless ``sandbox`` is off; a node of root runs them as the user with the number
+    ``worker_user``, or as root if that is None.
     ``echo_port`` is only for networks without routes and delays of their own: see :mod:`footloose.topology.echo`.
     """
 
@@ -51,6 +56,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     proxy_protocol: bool = False
     access_log: bool = False
     server_timing: bool = True
+    worker_user: int | None = WORKER_USER
+    sandbox: bool = True
 
     @property
     def own_address(self) -> str:

@@ -23,10 +23,19 @@ class UserConfig(msgspec.Struct, frozen=True):
     proxy_protocol: bool = False
 
 
+class Sandbox(msgspec.Struct, frozen=True):
+    """How a worker is confined: as ``user``, if the node is root, and with nothing to read but what is ``readable``."""
+
+    user: int | None
+    readable: tuple[str, ...]
+
+
 class WorkerConfig(msgspec.Struct, frozen=True):
     """What a worker is started with: the sockets it inherits, which of ``workers`` it is, and where its files go.
 
-    Users who come to ``tls_fds`` speak TLS; the certificates are sent before the first table.
+    Users who come to ``tls_fds`` speak TLS; the certificates are sent before the first table. ``dial_fd`` is where it
+    asks for connections; without one it makes them itself. ``running_fd`` is the page where it writes whose guests it
+    runs. Without a ``sandbox`` it is not confined.
     """
 
     listen_fds: tuple[int, ...]
@@ -37,6 +46,9 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     source: str | None = None
     tls_fds: tuple[int, ...] = ()
     users: UserConfig = UserConfig()
+    dial_fd: int | None = None
+    running_fd: int | None = None
+    sandbox: Sandbox | None = None
 
 
 class TableUpdate(msgspec.Struct, frozen=True, tag="table"):
@@ -66,13 +78,21 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     """From a worker, every second: a sign of life."""
 
 
+class Confined(msgspec.Struct, frozen=True, tag="confined"):
+    """From a worker, before anything else: how it is confined, and what of that is not to be had here."""
+
+    user: int
+    holds: tuple[str, ...]
+    lacks: tuple[str, ...]
+
+
 class Reported(msgspec.Struct, frozen=True, tag="report"):
     """From a worker: what it has seen."""
 
     report: WorkerReport
 
 
-FromWorker = Applied | Beat | Reported
+FromWorker = Confined | Applied | Beat | Reported
 ToWorker = TableUpdate | Present | Retire
 _to_worker: msgspec.json.Decoder[ToWorker] = msgspec.json.Decoder(ToWorker)
 _from_worker: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker)

@@ -22,7 +22,7 @@ from footloose.node.announcer import Announcer
 from footloose.node.answers import Answers
 from footloose.node.certificates import Certificates
 from footloose.node.config import NodeConfig
-from footloose.node.control import UserConfig
+from footloose.node.control import Sandbox, UserConfig
 from footloose.node.driver import Tasks, again_and_again
 from footloose.node.events import as_event
 from footloose.node.probes import Probes
@@ -72,11 +72,12 @@ class Node:
         self._workers = Workers(
             listen,
             config.workers,
-            state.run,
+            state.run / "workers",
             self._reported,
             tls=Endpoint(own, config.tls_port) if config.certificates else None,
             users=UserConfig(config.access_log, config.server_timing, config.trusted_proxies, config.proxy_protocol),
             source=config.bind,
+            sandbox=Sandbox(config.worker_user, (str(state.compiled),)) if config.sandbox else None,
         )
         self.certificates = Certificates(config.certificates, self._workers.present)
         self.certificates.load()

@@ -12,7 +12,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ import uvloop
 
 from footloose.core.errors import FootlooseError
 from footloose.core.limits import DRAIN_S, ORPHAN_S, RELAY_UNSENT_BYTES, RETIRE_S, WORKER_BEAT_S
+from footloose.gateway.running import Running
 from footloose.gateway.server import Gateway
 from footloose.gateway.shared import GatewayConfig
 from footloose.model.guest import Runtime
@@ -28,6 +29,7 @@ from footloose.model.routing import WorkerReport
 from footloose.node.control import (
     Applied,
     Beat,
+    Confined,
     FrameReader,
     FromWorker,
     Present,
@@ -39,17 +41,25 @@ from footloose.node.control import (
     frame,
     to_worker,
 )
+from footloose.node.dialing import NodeDial
 from footloose.runtimes.wasm.runtime import WasmRuntime
+from footloose.sandbox import confine as sandbox
 
 _log = logging.getLogger(__name__)
+_PYTHON = (sys.prefix, sys.base_prefix, *(path for path in sys.path if path))
+"""Where modules are that may be imported late."""
+_SYSTEM = ("/usr/lib", "/lib", "/lib64", "/etc/ssl", "/usr/share/ca-certificates", "/proc/self", "/proc/cpuinfo")
+"""Libraries of the system, whom to trust, and what a process may know of itself."""
 
 
 class Worker:
     """One worker's life, from its first table to its end."""
 
-    def __init__(self, config: WorkerConfig, runtime: Runtime) -> None:
+    def __init__(self, config: WorkerConfig, runtime: Runtime, confined: sandbox.Confined | None) -> None:
         self._config = config
         self._runtime = runtime
+        self._confined = confined
+        self._dial: NodeDial | None = None
         self._gateway: Gateway
         self._control: asyncio.Transport
         self._serving = False
@@ -70,7 +80,10 @@ class Worker:
             source=self._config.source,
             **msgspec.structs.asdict(self._config.users),
         )
-        self._gateway = Gateway(config, self._runtime, self._report)
+        if self._config.dial_fd is not None:
+            self._dial = NodeDial(socket.socket(fileno=self._config.dial_fd))
+        running = Running(self._config.running_fd)
+        self._gateway = Gateway(config, self._runtime, self._report, dial=self._dial, running=running)
         tasks = [asyncio.create_task(self._obey()), asyncio.create_task(self._beat())]
         try:
             drain_s = await self._until_stopped(tasks)
@@ -80,12 +93,16 @@ class Worker:
             for task in tasks:
                 task.cancel()
             await self._gateway.close()
+            if self._dial is not None:
+                self._dial.close()
             self._control.close()
 
     async def _connect(self, loop: asyncio.AbstractEventLoop) -> None:
         control = socket.socket(fileno=self._config.control_fd)
         transport, _ = await loop.create_unix_connection(lambda: _Control(self), sock=control)
         self._control = transport
+        if self._confined is not None:
+            self._send(Confined(self._confined.user, self._confined.holds, self._confined.lacks))
 
     async def _until_stopped(self, tasks: Sequence[asyncio.Task[None]]) -> float:
         ends: list[asyncio.Future[Any]] = [*tasks, self._drain_s]
@@ -178,11 +195,23 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def serve(config: WorkerConfig, runtime: Runtime) -> None:
-    """Be a worker until it is over."""
+def serve(config: WorkerConfig, make_runtime: Callable[[], Runtime]) -> None:
+    """Be a worker until it is over. ``make_runtime`` may start threads, and so comes after what concerns one only."""
     raise_file_limit()
+    confinement = confined(config)
+    runtime = make_runtime()
     gc.freeze()  # what is there now stays: the collector need not look at it again and again
-    uvloop.run(Worker(config, runtime).run())
+    # Before the loop is made, which would else do its work through io_uring, past the filter.
+    how = confinement.finish() if confinement is not None else None
+    uvloop.run(Worker(config, runtime, how).run())
+
+
+def confined(config: WorkerConfig) -> sandbox.Confinement | None:
+    """Give up what this worker does not need, as far as its node wants it. Raises :class:`LocalError`."""
+    if config.sandbox is None:
+        return None
+    readable = [Path(path) for path in (*config.sandbox.readable, *_PYTHON, *_SYSTEM)]
+    return sandbox.Confinement(config.sandbox.user, readable, [Path(config.run_dir)])
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -190,7 +219,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(format="%(levelname)s worker %(message)s", stream=sys.stderr)
     config = msgspec.json.decode(arguments[0], type=WorkerConfig)
     try:
-        serve(config, WasmRuntime())
+        serve(config, WasmRuntime)
     except FootlooseError as error:
         _log.error("%s", error)
         return 1

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import os
 import signal
 import socket
 import sys
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,17 +21,21 @@ from footloose.core.codec import encode
 from footloose.core.digest import Digest
 from footloose.core.errors import LocalError, RemoteError
 from footloose.core.limits import DRAIN_S, RETIRE_S, STOOD_STILL_S, WORKER_RESTART_S, WORKER_SILENT_S, WORKER_START_S
+from footloose.gateway.running import new_page, number_of, read_page
 from footloose.gateway.tls import Certificate
+from footloose.model.app import ServiceId
 from footloose.model.network import Observation, Prefix
 from footloose.model.routing import RoutingTable, WorkerReport
 from footloose.model.site import Endpoint
 from footloose.node.control import (
     Applied,
+    Confined,
     FrameReader,
     FromWorker,
     Present,
     Reported,
     Retire,
+    Sandbox,
     TableUpdate,
     ToWorker,
     UserConfig,
@@ -37,9 +43,10 @@ from footloose.node.control import (
     frame,
     from_worker,
 )
+from footloose.node.dialing import Dialer, dialing_pair
 
 _log = logging.getLogger(__name__)
-_COMMAND = (sys.executable, "-m", "footloose.node.worker")
+_COMMAND = (sys.executable, "-P", "-m", "footloose.node.worker")
 _BACKLOG = 1024
 _FIRST_RESTART_S = 0.05
 _CHECK_S = 0.5
@@ -50,13 +57,17 @@ Report = Callable[[WorkerReport], None]
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """One worker as it stands. ``pid`` is None while it is being replaced; ``version`` is that of its table."""
+    """One worker as it stands. ``pid`` is None while it is being replaced; ``version`` is that of its table.
+
+    ``confined`` is how, as the worker said; None if it is not, or has not said so yet.
+    """
 
     index: int
     pid: int | None
     restarts: int
     serving: bool
     version: int
+    confined: Confined | None = None
 
 
 class RestartPace:
@@ -124,6 +135,7 @@ class Workers:
         tls: Endpoint | None = None,
         users: UserConfig | None = None,
         source: str | None = None,
+        sandbox: Sandbox | None = None,
         command: Sequence[str] = _COMMAND,
     ) -> None:
         self._listen = listen
@@ -133,12 +145,13 @@ class Workers:
         self._levels = Levels()
         self._tls = tls
         self._users = users if users is not None else UserConfig()
-        self._source = source
+        self.source = source
+        self._sandbox = sandbox
         self._command = command
         self._socket: socket.socket | None = None
         self._tls_socket: socket.socket | None = None
         self._certificates = Present(())
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[_Slot, asyncio.Task[None]] = {}
         self._replacing = asyncio.Lock()
         self._update = TableUpdate(RoutingTable(version=0))
         self._slots: list[_Slot] = []
@@ -166,6 +179,8 @@ class Workers:
         if self._tls is not None:
             self._tls_socket = listening_socket(self._tls)
         self._run_dir.mkdir(parents=True, exist_ok=True)
+        if self._sandbox is not None and self._sandbox.user is not None and os.getuid() == 0:
+            os.chown(self._run_dir, self._sandbox.user, self._sandbox.user)
         self._slots = [self._slot(index) for index in range(self._count)]
         for slot in self._slots:
             slot.start()
@@ -192,7 +207,7 @@ class Workers:
         """
         if table.version > self._update.table.version:
             self._update = TableUpdate(table, dict(compiled))
-            for slot in self._slots:
+            for slot in (*self._slots, *self._retiring):
                 slot.push(self._update)
 
     def present(self, certificates: Sequence[Certificate]) -> None:
@@ -223,8 +238,8 @@ class Workers:
             self._slots[index] = new
             new.push(self._update)  # there may be a newer one by now
             retiring = asyncio.create_task(old.stop(RETIRE_S, retire=True))
-            self._retiring.add(retiring)
-            retiring.add_done_callback(self._retiring.discard)
+            self._retiring[old] = retiring
+            retiring.add_done_callback(lambda _: self._retiring.pop(old))
 
     async def applied(self, version: int) -> None:
         """Return when every worker that serves users does so by the table of ``version``, or a later one.
@@ -238,9 +253,10 @@ class Workers:
     async def stop(self, drain_s: float = DRAIN_S) -> None:
         """Have them finish what they have begun, for so long, then end them, and close the socket."""
         await asyncio.gather(*(slot.stop(drain_s) for slot in self._slots))
-        for task in self._retiring:
+        retiring = list(self._retiring.values())
+        for task in retiring:
             task.cancel()
-        await asyncio.gather(*self._retiring, return_exceptions=True)
+        await asyncio.gather(*retiring, return_exceptions=True)
         for one in (self._socket, self._tls_socket):
             if one is not None:
                 one.close()
@@ -258,13 +274,23 @@ class Workers:
             index=index,
             workers=self._count,
             run_dir=str(self._run_dir),
-            source=self._source,
+            source=self.source,
             tls_fds=(self._tls_socket.fileno(),) if self._tls_socket is not None else (),
             users=self._users,
+            sandbox=self._sandbox,
         )
         return _Slot(config, self._command, self)
 
-    # What the slots tell.
+    # What the slots ask and tell.
+
+    def names_parent(self, host: str, port: int) -> bool:
+        """Whether a copy that runs here by the table of now has its parent there."""
+        uplinks = [route.uplink for route in self._update.table.services if route.uplink is not None]
+        return any(_leads_to(uplink.url, host, port) for uplink in uplinks)
+
+    def named(self, numbers: frozenset[int]) -> list[ServiceId]:
+        """The services of the table of now that have these numbers (:func:`~footloose.gateway.running.number_of`)."""
+        return [route.service for route in self._update.table.services if number_of(route.service) in numbers]
 
     @property
     def certificates(self) -> Present:
@@ -303,6 +329,11 @@ def listening_socket(listen: Endpoint) -> socket.socket:
     return made
 
 
+def _leads_to(url: str, host: str, port: int) -> bool:
+    parts = urlsplit(url)
+    return (parts.hostname, parts.port or (443 if parts.scheme in ("https", "wss") else 80)) == (host, port)
+
+
 class _Slot:
     """One worker's place: whoever holds it now, and who comes after."""
 
@@ -324,7 +355,7 @@ class _Slot:
         life = self._life
         if life is None:
             return WorkerStatus(self._config.index, None, self.restarts, serving=False, version=-1)
-        return WorkerStatus(self._config.index, life.pid, self.restarts, life.version >= 0, life.version)
+        return WorkerStatus(self._config.index, life.pid, self.restarts, life.version >= 0, life.version, life.confined)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._supervise(), name=f"worker-{self._config.index}")
@@ -385,13 +416,18 @@ class _Slot:
             self._life = life
             if self._update is not None:
                 life.push(self._update)
-            return await life.end()
+            reason = await life.end()
+            return f"{reason}{self._while_running(life)}"
         except OSError as error:
             return f"it could not be started: {error}"
         finally:
             self._life = None
             await life.bury()
             self._site.lost(life.number, self._config.index, life.version)
+
+    def _while_running(self, life: "_Life") -> str:
+        services = self._site.named(life.running())
+        return f", while it ran {' and '.join(services)}" if services else ""
 
     def _obeyed(self) -> None:
         if not self._first.done():
@@ -419,6 +455,9 @@ class _Life:
         self._sent_s = 0.0
         self.hung_up: asyncio.Future[str] = self._loop.create_future()
         self.version = -1
+        self.confined: Confined | None = None
+        self._dialer: Dialer | None = None
+        self._page: int | None = None
 
     @property
     def pid(self) -> int | None:
@@ -427,16 +466,22 @@ class _Life:
     async def begin(self, config: WorkerConfig, command: Sequence[str]) -> None:
         """Start the process. Raises :class:`OSError`."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        our_dialing, their_dialing = dialing_pair()
+        with theirs, their_dialing:
             ours.setblocking(False)
             transport, _ = await self._loop.create_unix_connection(lambda: _Control(self), sock=ours)
             self._control = transport
-            config = msgspec.structs.replace(config, control_fd=theirs.fileno())
+            self._dialer = Dialer(our_dialing, self._site.names_parent, self._site.source)
+            self._page = new_page()
+            inherited = (theirs.fileno(), their_dialing.fileno(), self._page)
+            config = msgspec.structs.replace(
+                config, control_fd=inherited[0], dial_fd=inherited[1], running_fd=inherited[2]
+            )
             self._process = await asyncio.create_subprocess_exec(
                 *command,
                 encode(config).decode(),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(*config.listen_fds, *config.tls_fds, config.control_fd),
+                pass_fds=(*config.listen_fds, *config.tls_fds, *inherited),
             )
         self.send(self._site.certificates)
 
@@ -444,6 +489,10 @@ class _Life:
         """Send something that is not answered."""
         if self._control is not None:
             self._control.write(frame(message))
+
+    def running(self) -> frozenset[int]:
+        """The numbers of the services whose guests it runs, or ran at its end."""
+        return read_page(self._page) if self._page is not None else frozenset()
 
     def push(self, update: TableUpdate) -> None:
         """Have the worker obey ``update``: once it has obeyed the one before, so that they do not pile up."""
@@ -491,17 +540,26 @@ class _Life:
         """End what is left of it."""
         if self._control is not None:
             self._control.abort()
+        if self._dialer is not None:
+            await self._dialer.close()
         process = self._process
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        if self._page is not None:
+            os.close(self._page)
+            self._page = None
 
     def received(self, message: FromWorker) -> None:
         """The worker said something."""
         self._heard_s = self._site.time.now()
         if isinstance(message, Reported):
             self._site.reported(self.number, message.report)
+        elif isinstance(message, Confined):
+            self.confined = message
+            for lack in message.lacks:
+                _log.warning("a worker is not confined in %s", lack)
         elif isinstance(message, Applied):
             self.version = message.version
             self._sent = None

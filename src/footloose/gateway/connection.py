@@ -275,26 +275,33 @@ class HttpConnection(asyncio.Protocol):
             self._measured = True
             seen.measure()
         self._service = served.service
-        outcome = shared.run(
+        if incoming is None:
+            outcome = shared.call_now(served, call.environment, request.body)
+            if outcome is not None:
+                self._finish(request, seen, outcome)
+                return
+        self._call_later(request, call, seen)
+
+    def _call_later(self, request: Request, call: Call, seen: Seen) -> None:
+        served, incoming = call.served, request.incoming
+        job = self._shared.call_later(
             served,
             call.environment,
             request.body,
             partial(self._called, request, seen),
-            self._exchange if served.streams else None,
-            request,
+            partial(self._exchange, request) if served.streams else None,
         )
-        if isinstance(outcome, Outcome):
-            self._finish(request, seen, outcome)
-        elif outcome is None:
+        if job is None:
             self._abandon()
+            self._streaming = None
             self._respond(request, BUSY)
-        else:
-            self._busy = request
-            self._deadline_s = _NEVER
-            if self._streaming is not None:
-                self._streaming.job = outcome
-            if incoming is not None and not incoming.complete:
-                self._await_body(incoming)
+            return
+        self._busy = request
+        self._deadline_s = _NEVER
+        if self._streaming is not None:
+            self._streaming.job = job
+        if incoming is not None and not incoming.complete:
+            self._await_body(incoming)
 
     def _called(self, request: Request, seen: Seen, outcome: Outcome) -> None:
         self._busy = self._coming = self._watch = None

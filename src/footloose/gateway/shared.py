@@ -26,7 +26,6 @@ from footloose.gateway.dial import Dial
 from footloose.gateway.exchange import Whole
 from footloose.gateway.forwarded import Trusted
 from footloose.gateway.front import Front
-from footloose.gateway.http1 import Request
 from footloose.gateway.lanes import Job, Lanes
 from footloose.gateway.reporting import Reporter
 from footloose.gateway.responses import date_line
@@ -145,34 +144,53 @@ class Shared:
         environment: dict[str, str],
         body: bytes,
         done: Callable[[Outcome], None],
-        exchange: Callable[[Request], Kept] | None = None,
-        request: Request | None = None,
         *,
         must: bool = False,
     ) -> Outcome | Job | None:
         """Call the service's guest: the outcome, or the job that will call ``done`` with it, None if there is no room.
 
-        ``must`` as in :meth:`Lanes.submit`. If the guest is called in a thread and can read and write as it goes on, it
-        does so through what ``exchange`` makes of ``request``. If its body is still coming it is always called so.
+        ``must`` as in :meth:`Lanes.submit`.
+        """
+        outcome = self.call_now(served, environment, body)
+        return outcome if outcome is not None else self.call_later(served, environment, body, done, must=must)
+
+    def call_now(self, served: Served, environment: dict[str, str], body: bytes) -> Outcome | None:
+        """What comes of calling the service's guest on the loop; None if it has to be called in a thread."""
+        guest, pace = served.guest, served.pace
+        if guest is None or not pace.fast(perf_counter()):
+            return None
+        running = self.running.page
+        running[0] = served.number
+        outcome = call(guest, tuple(environment.items()), body)
+        running[0] = 0
+        if outcome.waits:
+            pace.waits()
+            return None
+        pace.took(outcome.cost_ms, outcome.ended_s)
+        if outcome.log:
+            self._log(served, outcome)
+        return outcome
+
+    def call_later(
+        self,
+        served: Served,
+        environment: dict[str, str],
+        body: bytes,
+        done: Callable[[Outcome], None],
+        exchange: Callable[[], Kept] | None = None,
+        *,
+        must: bool = False,
+    ) -> Job | None:
+        """Have the service's guest called in a thread, and ``done`` with what comes of it; None if there is no room.
+
+        A guest that can read and write as it goes on does so through what ``exchange`` makes.
         """
         guest = served.guest
         if guest is None:
             return None
         pairs = tuple(environment.items())
-        if served.pace.fast(perf_counter()) and (request is None or request.incoming is None):
-            running = self.running.page
-            running[0] = served.number
-            outcome = call(guest, pairs, body)
-            running[0] = 0
-            if not outcome.waits:
-                served.pace.took(outcome.cost_ms, outcome.ended_s)
-                if outcome.log:
-                    self._log(served, outcome)
-                return outcome
-            served.pace.waits()
         if guest.streams:
-            kept = exchange(request) if exchange is not None and request is not None else Whole(body)
-            work = partial(call_streaming, guest, pairs, kept)
+            work = partial(call_streaming, guest, pairs, exchange() if exchange is not None else Whole(body))
         else:
             work = partial(call_in_thread, guest, pairs, body)
         return self.lanes.submit(

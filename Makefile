@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test coverage lint bench soak docs wheel samples clean
+.PHONY: demo test coverage lint bench soak fuzz docs wheel samples clean
 
 demo: $(READY)
 	@scripts/debian-packages demo
@@ -32,6 +32,9 @@ bench: $(READY)
 
 soak: $(READY)
 	$(BIN)/footloose simulate --soak $(SOAK_ARGS)
+
+fuzz: $(READY)
+	$(BIN)/python tests/fuzzing/run.py $(FUZZ_ARGS)
 
 docs: $(READY)
 	$(BIN)/python scripts/make_reference.py

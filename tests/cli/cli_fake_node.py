@@ -267,6 +267,8 @@ class _Handler(BaseHTTPRequestHandler):
             return b"{}"
         if (self.command, path) == ("POST", "/v1/drain"):
             return b"{}"
+        if self.command == "POST" and path.startswith("/v1/workers/") and path.endswith("/replace"):
+            return b""
         raise _Refused(404, "no such resource", None)
 
     def _deploy(self, body: dict[str, Any]) -> bytes:

@@ -206,6 +206,13 @@ def test_a_drained_site_can_be_taken_back(node: FakeNode, cli: Cli) -> None:
     assert msgspec.json.decode(node.calls[-1].body) == {"site": MUNICH, "resume": True}
 
 
+def test_every_worker_is_replaced_in_turn(node: FakeNode, cli: Cli) -> None:
+    ran = cli("restart", "--json")
+    replaced = msgspec.json.decode(ran.out)["replaced"]
+    assert [call.target for call in node.calls[1:]] == [f"/v1/workers/{index}/replace" for index in replaced]
+    assert replaced
+
+
 def test_a_refusal_is_told_in_the_words_of_the_node(node: FakeNode, cli: Cli) -> None:
     ran = cli("move", "web", "--to", "oslo")
     assert ran.code == Exit.REFUSED

@@ -5,19 +5,22 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from footloose.core.digest import Digest, digest_of
 from footloose.core.errors import LocalError
+from footloose.gateway.exchange import Whole
 from footloose.gateway.server import Gateway
 from footloose.gateway.shared import GatewayConfig
+from footloose.gateway.tls import Certificate
 from footloose.model.app import GuestKind, Limits, ServiceId
-from footloose.model.guest import GuestAnswer, GuestError, GuestFault
+from footloose.model.guest import Exchange, Gone, Guest, GuestAnswer, GuestError, GuestFault
 from footloose.model.network import Prefix
 from footloose.model.routing import Moved, Redirect, RoutingTable, ServiceRoute, WorkerReport
 
+StreamHandler = Callable[[dict[str, str], Exchange], None]
 Handler = Callable[[dict[str, str], bytes], bytes | GuestAnswer]
 WEB = ServiceId("demo-abcdefgh/web")
 HERE = Prefix("127.0.0.0/24")
@@ -31,6 +34,8 @@ def digest_for(name: str) -> Digest:
 class FakeGuest:
     """A guest that is a function of environment and body."""
 
+    streams = False
+
     def __init__(self, handler: Handler) -> None:
         self.handler = handler
 
@@ -38,19 +43,44 @@ class FakeGuest:
         answer = self.handler(dict(environment), body)
         return answer if isinstance(answer, GuestAnswer) else GuestAnswer(answer)
 
+    def stream(self, _environment: Sequence[tuple[str, str]], _exchange: Exchange) -> bytes:
+        raise AssertionError("it gets its requests whole")
+
+
+class StreamingGuest:
+    """A guest that is a function of environment and exchange."""
+
+    streams = True
+
+    def __init__(self, handler: StreamHandler) -> None:
+        self.handler = handler
+
+    def call(self, environment: Sequence[tuple[str, str]], body: bytes) -> GuestAnswer:
+        exchange = Whole(body)
+        self.handler(dict(environment), exchange)
+        return GuestAnswer(exchange.take())
+
+    def stream(self, environment: Sequence[tuple[str, str]], exchange: Exchange) -> bytes:
+        try:
+            self.handler(dict(environment), exchange)
+        except Gone:
+            return b"gone"
+        return b""
+
 
 class FakeRuntime:
     """Loads a guest by the name its compiled file would have."""
 
-    def __init__(self, handlers: dict[str, Handler]) -> None:
+    def __init__(self, handlers: Mapping[str, Handler | StreamingGuest]) -> None:
         self.handlers = handlers
         self.loaded: list[str] = []
 
-    def load(self, compiled: Path, _kind: GuestKind, _limits: Limits) -> FakeGuest:
+    def load(self, compiled: Path, _kind: GuestKind, _limits: Limits) -> Guest:
         self.loaded.append(compiled.name)
         if compiled.name not in self.handlers:
             raise LocalError("no such guest", where=str(compiled))
-        return FakeGuest(self.handlers[compiled.name])
+        handler = self.handlers[compiled.name]
+        return handler if isinstance(handler, StreamingGuest) else FakeGuest(handler)
 
 
 def echo(environment: dict[str, str], body: bytes) -> bytes:
@@ -110,6 +140,7 @@ class Site:
         self.gateway = gateway
         self.runtime = runtime
         self.port: int = listening.getsockname()[1]
+        self.tls_port = 0
         self.reports: list[WorkerReport] = []
         self.reported = asyncio.Event()
         self.version = 0
@@ -155,13 +186,14 @@ class Sites:
 
     async def start(
         self,
-        handlers: dict[str, Handler] | None = None,
+        handlers: Mapping[str, Handler | StreamingGuest] | None = None,
         *,
         run: str | None = None,
         host: str = "127.0.0.1",
+        tls: Sequence[Certificate] = (),
         **config: object,
     ) -> Site:
-        """A gateway with these guests; the first is installed at once."""
+        """A gateway with these guests; the first is installed at once. With ``tls`` also on a port with TLS."""
         run_dir = self._tmp_path / (run or f"run-{len(self._made)}")
         run_dir.mkdir(exist_ok=True)
         runtime = FakeRuntime(handlers if handlers is not None else {"echo": echo})
@@ -175,7 +207,10 @@ class Sites:
         gateway = Gateway(GatewayConfig(run_dir, **config), runtime, report)  # type: ignore[arg-type]
         site = Site(gateway, runtime, listening)
         self._made.append(site)
-        await gateway.start([listening])
+        secure = [socket.create_server((host, 0), family=family)] if tls else []
+        site.tls_port = secure[0].getsockname()[1] if secure else 0
+        gateway.present(tls)
+        await gateway.start([listening], secure)
         site.install(route(next(iter(runtime.handlers))))
         return site
 

@@ -24,7 +24,7 @@ def raising(error: Exception) -> FakeGuest:
     return FakeGuest(handler)
 
 
-@pytest.mark.parametrize("fault", list(GuestFault))
+@pytest.mark.parametrize("fault", [fault for fault in GuestFault if fault is not GuestFault.WAITS])
 def test_a_guests_fault_is_named_to_the_user_without_its_inside(fault: GuestFault) -> None:
     outcome = call(raising(GuestError(fault, "at 0xdeadbeef", log=b"l")), (), b"")
     response, failure = answer_of(outcome)
@@ -104,7 +104,7 @@ class Gate:
 async def test_a_lane_holds_its_share_and_turns_away_the_rest(lanes: Lanes) -> None:
     gate, results = Gate(), asyncio.Queue[str]()
     accepted = [lanes.submit("a", gate.work, results.put_nowait) for _ in range(6)]
-    assert accepted == [True, True, True, True, False, False]
+    assert [job is not None for job in accepted] == [True, True, True, True, False, False]
     assert lanes.submit("a", gate.work, results.put_nowait, must=True)
     gate.open.set()
     assert [await results.get() for _ in range(5)] == ["done"] * 5

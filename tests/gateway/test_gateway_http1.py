@@ -2,11 +2,12 @@
 
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from footloose.core.limits import REQUEST_BODY_BYTES, REQUEST_HEAD_BYTES
+from footloose.core.limits import REQUEST_HEAD_BYTES, STREAMED_BODY_BYTES, WHOLE_BODY_BYTES
 from footloose.gateway.http1 import Request, RequestParser
 
 
@@ -27,6 +28,15 @@ def refused(data: bytes) -> int:
     parser = parsed(data)
     assert parser.refusal is not None, list(parser.ready)
     return parser.refusal.status
+
+
+def flat(request: Request) -> Request:
+    """``request`` as if its body had been there as a whole."""
+    incoming = request.incoming
+    if incoming is None:
+        return request
+    assert incoming.complete
+    return msgspec.structs.replace(request, body=b"".join(incoming.pieces), incoming=None)
 
 
 HEAD = b"GET /a/b?c=d HTTP/1.1\r\nHost: here\r\n"
@@ -113,6 +123,7 @@ def test_ambiguous_framing_and_headers_are_refused(framing: bytes) -> None:
         (b"GET /\x00 HTTP/1.1\r\nHost: h\r\n\r\n", 400),
         (b"GET /#a HTTP/1.1\r\nHost: h\r\n\r\n", 400),
         (b"GET ftp://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        (b"GET http://h:80x HTTP/1.1\r\nHost: h\r\n\r\n", 400),
         (b"GET http://user@h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400),
         (b"GET /\r\n\r\n", 505),
         (b"GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505),
@@ -121,7 +132,7 @@ def test_ambiguous_framing_and_headers_are_refused(framing: bytes) -> None:
         (b"BREW / HTTP/1.1\r\nHost: h\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
         (b"POST / HTTP/1.1\r\nHost: h\r\nExpect: miracles\r\nContent-Length: 1\r\n\r\nx", 417),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (REQUEST_BODY_BYTES + 1), 413),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (STREAMED_BODY_BYTES + 1), 413),
         (b"POST / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nabc", 501),
     ],
 )
@@ -142,12 +153,42 @@ def test_a_head_that_is_too_large_is_refused_whole_or_in_pieces() -> None:
     assert parser.refusal.status == 431
 
 
-def test_a_body_that_grows_too_large_in_chunks_is_refused() -> None:
+def test_a_body_that_is_not_there_yet_is_handed_on_as_it_comes() -> None:
+    parser = parsed(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    (request,) = parser.ready
+    assert request.incoming is not None
+    assert (list(request.incoming.pieces), request.incoming.length, request.incoming.complete) == (
+        [b"abc"],
+        None,
+        False,
+    )
+    parser.feed(b"2\r\nde\r\n0\r\nTrailer: ignored\r\n\r\n" + HEAD + b"\r\n")
+    assert (b"".join(request.incoming.pieces), request.incoming.complete) == (b"abcde", True)
+    assert (len(parser.ready), parser.in_progress) == (2, False)
+
+
+@pytest.mark.parametrize(("length", "streamed"), [(WHOLE_BODY_BYTES, False), (WHOLE_BODY_BYTES + 1, True)])
+def test_a_body_announced_as_large_is_not_waited_for(length: int, streamed: bool) -> None:
+    parser = parsed(f"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n".encode())
+    assert len(parser.ready) == streamed
+    parser.feed(b"x" * length)
+    (request,) = parser.ready
+    assert (request.incoming is not None) == streamed
+    if request.incoming is not None:
+        assert (request.incoming.complete, request.incoming.length, request.incoming.total_bytes) == (
+            True,
+            length,
+            length,
+        )
+
+
+def test_a_body_that_grows_too_large_in_chunks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("footloose.gateway.http1.STREAMED_BODY_BYTES", 0x20000)
     parser = parsed(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
-    for _ in range(REQUEST_BODY_BYTES // 0x8000):
+    for _ in range(4):
         parser.feed(b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
         assert parser.refusal is None
-    parser.feed(b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
+    parser.feed(b"1\r\nx\r\n")
     assert parser.refusal is not None
     assert parser.refusal.status == 413
 
@@ -224,7 +265,7 @@ def test_how_bytes_are_cut_makes_no_difference(cuts: list[int]) -> None:
     for start, end in pairwise(edges):
         pieces.feed(PIPELINE[start:end])
     assert pieces.refusal is None
-    assert list(pieces.ready) == list(whole.ready)
+    assert list(map(flat, pieces.ready)) == list(map(flat, whole.ready))
 
 
 TOKENS = st.sampled_from(

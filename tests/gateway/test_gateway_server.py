@@ -333,7 +333,17 @@ async def test_requests_are_logged_if_wanted(sites: Sites, capfd: pytest.Capture
         (200, f"/{WEB}/x?y", "127.0.0.1"),
         (404, "/nowhere", "127.0.0.1"),
     ]
-    assert lines[0]["bytes"] == 5
+    first, second = lines
+    assert (first["bytes"], first["bytes_in"], first["protocol"], first["tls"]) == (5, 0, "HTTP/1.1", None)
+    assert (first["service"], second["service"], first["whole"]) == (WEB, None, True)
+    assert first["ms"] >= first["guest_ms"] > 0
+
+
+async def test_times_are_told_unless_the_operator_does_not_want_it(sites: Sites) -> None:
+    told = await sites.start({"hello": hello})
+    silent = await sites.start({"hello": hello}, server_timing=False)
+    assert "guest;dur=" in (await fetch(told.port, get())).headers["server-timing"]
+    assert "server-timing" not in (await fetch(silent.port, get())).headers
 
 
 async def test_a_fast_guest_comes_to_be_called_without_a_thread(sites: Sites) -> None:

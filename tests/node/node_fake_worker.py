@@ -21,6 +21,8 @@ TEXT = b"Content-Type: text/plain\n\n"
 class Guest:
     """Does what the name of its compiled file says."""
 
+    streams = False
+
     def __init__(self, name: str) -> None:
         self.name = name
 

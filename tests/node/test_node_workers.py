@@ -19,6 +19,7 @@ from websockets.asyncio.client import connect
 from footloose.core.digest import Digest, digest_of
 from footloose.core.errors import LimitExceeded, LocalError, RemoteError
 from footloose.core.limits import CONTROL_FRAME_BYTES, WORKER_RESTART_S
+from footloose.gateway.tls import Certificate
 from footloose.model.app import GuestKind, ServiceId
 from footloose.model.network import Observation, Prefix
 from footloose.model.routing import RoutingTable, ServiceRoute, WorkerReport
@@ -28,12 +29,14 @@ from footloose.node.control import (
     Applied,
     Beat,
     FrameReader,
+    Present,
     Reported,
+    Retire,
     Sandbox,
     TableUpdate,
     frame,
     from_worker,
-    table_update,
+    to_worker,
 )
 from footloose.node.workers import Levels, RestartPace, Workers
 from footloose.runtimes.wasm.compiler import Compiler
@@ -455,7 +458,7 @@ def test_levels_are_those_of_the_whole_site(steps: list[tuple[int, str, int]], g
     for worker, prefix, level in steps:
         own[worker, prefix] = level
         report = WorkerReport(worker, 1, (Observation("s", Prefix(prefix), "a", 1, open_websockets=level),))
-        (one,) = levels.of_site(report).observations
+        (one,) = levels.of_site(worker, report).observations
         reported[one.prefix] = one.open_websockets
         assert (one.requests, one.address) == (1, "a")
         assert one.open_websockets == sum(count for (_, where), count in own.items() if where == prefix)
@@ -471,6 +474,8 @@ MESSAGES: list[Any] = [
     TableUpdate(*table(3, "hello")),
     Applied(3),
     Beat(),
+    Present((Certificate("chain", "key", ("a.example",)),)),
+    Retire(),
     Reported(WorkerReport(1, 3, (Observation("s", HERE, "127.0.0.1", 1),))),
 ]
 
@@ -481,7 +486,7 @@ def test_messages_survive_the_socket_however_it_cuts_them(messages: list[Any], s
     reader = FrameReader()
     cut = [part for at in range(0, len(data), size) for part in reader.feed(data[at : at + size])]
     read = [
-        table_update(part) if isinstance(one, TableUpdate) else from_worker(part)
+        to_worker(part) if isinstance(one, TableUpdate | Present | Retire) else from_worker(part)
         for part, one in zip(cut, messages, strict=True)
     ]
     assert read == messages
@@ -492,7 +497,7 @@ def test_garbage_on_the_control_socket_is_an_error_of_the_other_side(data: bytes
     try:
         for part in FrameReader().feed(data):
             from_worker(part)
-            table_update(part)
+            to_worker(part)
     except RemoteError:
         pass
 
@@ -500,3 +505,65 @@ def test_garbage_on_the_control_socket_is_an_error_of_the_other_side(data: bytes
 def test_a_message_that_announces_itself_too_large_is_refused() -> None:
     with pytest.raises(LimitExceeded):
         FrameReader().feed((CONTROL_FRAME_BYTES + 1).to_bytes(4, "big"))
+
+
+# Replacing them while they serve.
+
+
+async def test_workers_are_replaced_one_by_one_and_no_request_is_lost(made: Made) -> None:
+    workers = await made.start(2)
+    workers.push(*table(1, "hello"))
+    await workers.applied(1)
+    before = set(pids(workers))
+    answered: list[str] = []
+    enough = asyncio.Event()
+
+    async def keep_asking() -> None:
+        while not enough.is_set():
+            reader, writer = await asyncio.open_connection("127.0.0.1", workers.port)
+            try:
+                while not enough.is_set():
+                    writer.write(f"GET /{service('hello')}/ HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                    answered.append((await reader.readexactly(length)).decode())
+                    if b"connection: close" in head.lower():
+                        break
+            finally:
+                writer.transport.abort()
+
+    async with asyncio.timeout(120), asyncio.TaskGroup() as users:
+        for _ in range(8):
+            users.create_task(keep_asking())
+        await workers.replace(0)
+        await workers.replace(1)
+        await eventually(lambda: not any(alive(pid) for pid in before), 60)
+        enough.set()
+    assert set(pids(workers)).isdisjoint(before)
+    assert set(map(int, answered)) & before
+    assert set(map(int, answered)) & set(pids(workers))
+    assert [(status.serving, status.version, status.restarts) for status in workers.statuses] == [(True, 1, 1)] * 2
+
+
+async def test_what_takes_a_workers_place_is_served_the_latest_table(made: Made) -> None:
+    workers = await made.start(1)
+    replacing = asyncio.create_task(workers.replace(0))
+    workers.push(*table(7, "hello"))
+    await replacing
+    await workers.applied(7)
+    async with asyncio.timeout(60):
+        while int(await fetch(workers, "hello")) not in pids(workers):  # noqa: ASYNC110 - the old one may be as quick
+            await asyncio.sleep(0.01)
+
+
+async def test_a_worker_that_does_not_come_up_takes_nobodys_place(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = await made.start(1)
+    workers.push(*table(1, "hello"))
+    await workers.applied(1)
+    before = pids(workers)
+    monkeypatch.setattr(workers, "_command", [*FAKE, "broken"])
+    with pytest.raises(LocalError, match="did not come up"):
+        await workers.replace(0)
+    with pytest.raises(LocalError, match="there is no worker 1"):
+        await workers.replace(1)
+    assert [int(await fetch(workers, "hello"))] == before == pids(workers)

@@ -120,6 +120,10 @@ class Admin:
         """Ask that a site (this one, if None) be emptied of copies and given no new ones; ``resume`` takes it back."""
         self._ask_raw("POST", "/v1/drain", encode({"site": site, "resume": resume}))
 
+    def replace_worker(self, index: int) -> None:
+        """Have another worker take the place of one; returns once it serves."""
+        self._ask_raw("POST", f"/v1/workers/{index}/replace")
+
     def logs(self, app: str, *, follow: bool) -> Iterator[GuestLog]:
         """What an app's guests logged, oldest first; with ``follow``, on and on until the node stops."""
         with _Call(self.path, "GET", f"/v1/logs/{_segment(app)}?follow={int(follow)}") as call:

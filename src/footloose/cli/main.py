@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, CommandPlace] = {
     "events": CommandPlace("footloose.cli.stream", "events", "Print decisions as they are made."),
     "move": CommandPlace("footloose.cli.steer", "move", "Send all users of a service to one site."),
     "drain": CommandPlace("footloose.cli.steer", "drain", "Send a site's copies home; take no new ones."),
+    "restart": CommandPlace("footloose.cli.steer", "restart", "Replace the workers; no request is lost."),
     "node": CommandPlace("footloose.cli.node", "node", "Run a site."),
     "demo": CommandPlace("footloose.cli.demo", "demo", "Show it all in an internet in a box."),
     "simulate": CommandPlace("footloose.cli.simulate", "simulate", "Run sites in virtual time, under faults."),

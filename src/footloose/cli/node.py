@@ -1,6 +1,7 @@
 """``footloose node``: run a site until told to stop."""
 
 import asyncio
+import ipaddress
 import logging
 import math
 import pwd
@@ -15,7 +16,8 @@ from footloose.core.codec import encode
 from footloose.core.errors import RemoteError
 from footloose.core.identity import NodeId, public_key_of
 from footloose.core.limits import LEASES_PER_SITE
-from footloose.model.site import Endpoint
+from footloose.gateway.tls import CertificateFiles
+from footloose.model.site import Endpoint, check_origin
 from footloose.node.config import WORKER_USER, NodeConfig
 from footloose.node.node import Node
 
@@ -75,6 +77,34 @@ class PriceType(click.FloatRange):
         return price
 
 
+class NetworkType(click.ParamType[str]):
+    """An address, or a network as ``192.0.2.0/24``."""
+
+    name = "cidr"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The network, or a usage error."""
+        try:
+            return str(ipaddress.ip_network(str(value)))
+        except ValueError as error:
+            self.fail(f"not a network: {error}", param, ctx)
+
+
+class OriginType(click.ParamType[str]):
+    """``http(s)://host[:port]``."""
+
+    name = "url"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The URL without a slash at its end, or a usage error."""
+        url = str(value).removesuffix("/")
+        try:
+            check_origin(url, "url")
+        except RemoteError as error:
+            self.fail(error.what, param, ctx)
+        return url
+
+
 ENDPOINT = EndpointType()
 PORT = click.IntRange(1, 65535)
 
@@ -95,6 +125,33 @@ def _default_state() -> Path:
 @click.option("--address", default="127.0.0.1", show_default=True, help="Address others reach this site at.")
 @click.option("--bind", metavar="ADDRESS", help="This machine's own address, if others reach it at another.")
 @click.option("--gateway-port", default=8080, show_default=True, type=PORT, help="Port for users (HTTP).")
+@click.option(
+    "--gateway-url", type=OriginType(), help="Where others send users.  [default: http://ADDRESS:GATEWAY_PORT]"
+)
+@click.option(
+    "--tls-cert",
+    "tls_certs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Certificate chain (PEM) for users by TLS; with --tls-key. May be repeated: the name asked for decides.",
+)
+@click.option("--tls-key", "tls_keys", multiple=True, type=click.Path(path_type=Path), help="Its private key (PEM).")
+@click.option("--tls-port", default=8443, show_default=True, type=PORT, help="Port for users by TLS, with --tls-cert.")
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    type=NetworkType(),
+    help="Network of proxies that are believed who their users are. May be repeated.",
+)
+@click.option("--proxy-protocol", is_flag=True, help="Connections from trusted proxies begin with a PROXY header.")
+@click.option("--access-log", is_flag=True, help="A JSON line on standard error for each request.")
+@click.option(
+    "--server-timing/--no-server-timing",
+    default=True,
+    show_default=True,
+    help="Tell users how long the guest took and the request waited for it.",
+)
 @click.option("--api-port", default=7443, show_default=True, type=PORT, help="Port for other sites (HTTPS).")
 @click.option("--dht-port", default=7444, show_default=True, type=PORT, help="Port for the DHT (UDP).")
 @click.option("--membership-port", default=7445, show_default=True, type=PORT, help="Port for the membership (UDP).")
@@ -147,12 +204,24 @@ def node(
     join: tuple[Endpoint, ...],
     deny: tuple[NodeId, ...],
     price: float,
+    tls_certs: tuple[Path, ...],
+    tls_keys: tuple[Path, ...],
     **options: object,
 ) -> None:
     """Run a site in the foreground until SIGTERM or Ctrl-C."""
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    config = NodeConfig(bootstrap=join, price_per_hour=price, denied_customers=frozenset(deny), **options)  # type: ignore[arg-type]
+    if len(tls_certs) != len(tls_keys):
+        raise click.UsageError("each --tls-cert needs its --tls-key, in the same order")
+    if options["proxy_protocol"] and not options["trusted_proxies"]:
+        raise click.UsageError("--proxy-protocol needs to know from whom: see --trusted-proxy")
+    config = NodeConfig(
+        bootstrap=join,
+        price_per_hour=price,
+        denied_customers=frozenset(deny),
+        certificates=tuple(map(CertificateFiles, tls_certs, tls_keys)),
+        **options,  # type: ignore[arg-type]
+    )
     asyncio.run(_run(config, as_json=as_json))
 
 
@@ -161,6 +230,7 @@ async def _run(config: NodeConfig, *, as_json: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with Node(config, pages=add_page) as running:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, running.certificates.read_again)
         record = running.site.record()
         if as_json:
             ready = {"ready": True, "node": record.node, "gateway": record.gateway, "api": str(record.api)}
@@ -168,6 +238,8 @@ async def _run(config: NodeConfig, *, as_json: bool) -> None:
         else:
             click.echo(f"site {record.name} ({record.node[:16]}) is up")
             click.echo(f"  users come to  {record.gateway}")
+            if config.certificates:
+                click.echo(f"       or by TLS  https://{Endpoint(config.own_address, config.tls_port)}")
             click.echo(f"  sites come to  https://{record.api}")
             click.echo(f"  you come to    {config.state / 'run/admin.sock'}")
         await stop.wait()

@@ -1,4 +1,4 @@
-"""Commands that ask a node to do what it would not have done by itself: move, drain."""
+"""Commands that ask a node to do what it would not have done by itself: move, drain, restart."""
 
 import click
 
@@ -46,3 +46,20 @@ def drain(site: str | None, resume: bool, admin: Admin, as_json: bool) -> None:
         print_json({"site": node, "resume": resume})
     else:
         click.echo(printable(f"{name} takes copies again" if resume else f"draining {name}"))
+
+
+@click.command()
+@asks_node
+@has_json
+def restart(admin: Admin, as_json: bool) -> None:
+    """Replace this node's workers one after another while users are served: no request is lost.
+
+    A worker is told to finish only when the one in its place serves. WebSockets are asked to connect again.
+    """
+    replaced = [worker.index for worker in admin.status().workers]
+    for index in replaced:
+        admin.replace_worker(index)
+        if not as_json:
+            click.echo(f"worker {index} is replaced")
+    if as_json:
+        print_json({"replaced": replaced})

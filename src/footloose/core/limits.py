@@ -71,13 +71,53 @@ LOSSES_NAMED = 20
 REQUEST_HEAD_BYTES = 32 * 1024
 """Request line and headers together."""
 REQUEST_BODY_BYTES = 1024 * 1024
-"""Body of one user request."""
+"""Body of one user request to a guest that gets it whole."""
+STREAMED_BODY_BYTES = 1024 * 1024 * 1024
+"""Body of one user request to a guest that reads it as it comes."""
+WHOLE_BODY_BYTES = 64 * 1024
+"""A body announced as larger than this is handed on as it comes, where the guest can read it so."""
+STREAM_BODY_WAITING_BYTES = 256 * 1024
+"""Body that waits for its guest to read it before no more is taken from the user."""
+STREAM_OUTPUT_WAITING_BYTES = 64 * 1024
+"""Output of one guest that waits for its user before the guest has to."""
+STREAM_LINGER_S = 0.02
+"""How long an answer is waited for as a whole before what there is of it is sent."""
+STREAM_S = 3600.0
+"""Longest a guest may go on with one request, waiting included."""
+STREAMS_PER_WORKER = 64
+"""Guests of one worker that wait, for their users or for the time, without standing in the way of others."""
+STREAMS_PER_SERVICE = 32
+"""How many of them may be of one service."""
+GUEST_WAIT_S = 10.0
+"""Longest a guest may wait, all in all, while it answers an event of a WebSocket."""
+BODY_WINDOW_S = 10.0
+"""How long the average is taken over ..."""
+BODY_BYTES_PER_S = 1024
+"""... that a user's body must come at, or it is cut."""
 WEBSOCKET_MESSAGE_BYTES = 64 * 1024
 """One WebSocket message."""
 CONNECTIONS_PER_WORKER = 10_000
 """Open user connections per worker."""
 REQUEST_HEAD_TIMEOUT_S = 10.0
-"""How long a user may take to send a request's head and body."""
+"""How long a user may take to send a request's head, and a body small enough to be waited for."""
+CONNECTIONS_PER_ADDRESS = 1_000
+"""Open connections of one user address (IPv6: of one /64) per worker; trusted proxies are exempt."""
+FORWARDED_HOPS = 32
+"""Proxies looked at in a forwarding header, from the right."""
+TRUSTED_PROXIES = 256
+"""Networks of trusted proxies."""
+PROXY_HEADER_BYTES = 2048
+"""Addresses and options in a header of the PROXY protocol."""
+TLS_HANDSHAKE_S = 10.0
+"""How long a user may take for the TLS handshake, or for the header of the PROXY protocol."""
+CERTIFICATES = 100
+"""Certificates of one gateway."""
+CERTIFICATE_BYTES = 256 * 1024
+"""Largest certificate chain or key file."""
+TLS_NAMES = 100
+"""Names taken of one certificate."""
+CERTIFICATE_CHECK_S = 5.0
+"""How often the node looks whether certificate files have changed."""
 IDLE_CONNECTION_S = 75.0
 """How long a quiet keep-alive connection stays open."""
 REDIRECT_LIFETIME_S = 10.0
@@ -364,6 +404,10 @@ WORKER_RESTART_S = 10.0
 """Longest wait before a worker that keeps crashing is started again."""
 DRAIN_S = 5.0
 """How long a worker that is told to stop finishes what it has begun."""
+RETIRE_S = 30.0
+"""How long a worker whose place another has taken goes on with the answers it has begun."""
+RETIRE_IDLE_S = 2.0
+"""How long its quiet connections are left open: the next request on them is still answered."""
 ORPHAN_S = 0.5
 """How long a worker whose node is gone finishes what it has begun."""
 

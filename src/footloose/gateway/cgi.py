@@ -29,7 +29,8 @@ _CACHED_HEADS = 512
 class Head(msgspec.Struct, frozen=True):
     """The head of an answer. ``lines`` is status line and header lines ready to be sent, without ``Content-Length``.
 
-    ``length`` is the ``Content-Length`` the guest gave; ``own`` its ``Footloose-`` headers, names in lower case.
+    ``length`` is the ``Content-Length`` the guest gave; ``own`` its ``Footloose-`` headers, names in lower case;
+    ``kind`` its media type in lower case.
     """
 
     status: int
@@ -39,6 +40,7 @@ class Head(msgspec.Struct, frozen=True):
     length: int | None = None
     own: tuple[tuple[str, str], ...] = ()
     subprotocol: str | None = None
+    kind: bytes = b""
 
     @property
     def bodiless(self) -> bool:
@@ -62,6 +64,18 @@ def parse_answer(output: bytes) -> tuple[Head, bytes]:
     if body and not head.has_type:
         raise _malformed("a body without Content-Type (RFC 3875 §6.3.1)")
     return head, body
+
+
+def head_of(output: bytes) -> tuple[Head, bytes] | None:
+    """Head and what there is of the body of an answer that is still going on; None if the head is not complete.
+
+    Raises :class:`GuestError` as :func:`parse_answer`.
+    """
+    if b"\n\n" not in output[:_MAX_HEAD_BYTES] and b"\n\r\n" not in output[:_MAX_HEAD_BYTES]:
+        if len(output) >= _MAX_HEAD_BYTES:
+            raise _malformed(f"no empty line after the headers within {_MAX_HEAD_BYTES} bytes")
+        return None
+    return parse_answer(output)
 
 
 def parse_event_answer(output: bytes) -> tuple[Head, bytes]:
@@ -103,6 +117,7 @@ def _parse_head(raw: bytes) -> Head:
         length=_length(single.get(b"content-length")),
         own=tuple((name.decode(), value.decode("latin-1")) for name, _, value in fields if name.startswith(_OURS)),
         subprotocol=subprotocol.decode("latin-1") if subprotocol is not None else None,
+        kind=kind.lower(),
     )
 
 

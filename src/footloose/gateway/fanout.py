@@ -36,6 +36,8 @@ class Fanout:
         near = Path(f"/proc/self/fd/{self._directory}")
         self._socket = _datagram_socket()
         self._socket.bind(str(near / socket_name(index)))
+        self._inode = self._path.stat().st_ino
+        self._listening = True
         self._siblings = [_Sibling(near / socket_name(other)) for other in range(workers) if other != index]
         self._loop.add_reader(self._socket, self._readable)
 
@@ -49,11 +51,20 @@ class Fanout:
         for sibling in self._siblings:
             sibling.send(data)
 
-    def close(self) -> None:
-        """Stop listening and let go of what was not sent."""
+    def stop_listening(self) -> None:
+        """Hear siblings no more: they turn to who has taken this worker's name meanwhile, if anyone has."""
+        if not self._listening:
+            return
+        self._listening = False
         self._loop.remove_reader(self._socket)
         self._socket.close()
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+
+    def close(self) -> None:
+        """Stop listening and let go of what was not sent."""
+        self.stop_listening()
         for sibling in self._siblings:
             sibling.close()
         os.close(self._directory)

@@ -22,7 +22,9 @@ from footloose.model.network import Prefix
 
 _ANY_ORIGIN = ("Access-Control-Allow-Origin", "*")
 _PREFLIGHT_S = 600
+_PROTOCOL = {"1.1": "HTTP/1.1", "1.0": "HTTP/1.0"}
 _NOT_FOUND = text_response(404, "no service is here; they are at /<app id>/<service>/", [_ANY_ORIGIN])
+_NO_TLS_THERE = text_response(503, "the service has moved to where TLS is not spoken", [_ANY_ORIGIN])
 _NO_GUEST = text_response(503, "the service cannot be run at this site", [_ANY_ORIGIN])
 BUSY = text_response(503, "the service has too many requests waiting", [_ANY_ORIGIN, ("Retry-After", "1")])
 NEARER = "a copy nearer to you serves this"
@@ -30,11 +32,18 @@ MOVED = "no longer served here"
 
 
 class User(msgspec.Struct, frozen=True):
-    """Who is at the other end of a connection, and the address and port of ours they came to."""
+    """Who is at the other end of a connection, and the address and port of ours they came to; ``secure`` if by TLS.
+
+    ``port`` is that of ``here``, for guests. ``direct`` unless a proxy stands in between, whose round trip says nothing
+    of theirs.
+    """
 
     address: str
     prefix: Prefix
     here: Authority
+    secure: bool = False
+    direct: bool = True
+    port: str = ""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -91,6 +100,8 @@ class Front:
         redirect = served.redirect_for(user.prefix, self._clock.now())
         if redirect is None or redirects.points_at(redirect.url, _authorities(host, user)):
             return None
+        if user.secure and not redirects.is_secure(redirect.url):
+            return None
         return redirects.url_at(redirect.url, rest, query)
 
     def moved(self, path: str, query: str, host: str, user: User) -> tuple[str, float] | None:
@@ -108,6 +119,8 @@ class Front:
         if moved is None:
             return _NOT_FOUND
         url, until = moved
+        if user.secure and not redirects.is_secure(url):
+            return _NO_TLS_THERE
         if request.method == "OPTIONS" and _is_preflight(request):
             return _preflight(request)
         if request.upgrade:
@@ -123,7 +136,7 @@ def answer_of(outcome: Outcome) -> tuple[Response, str]:
         head, body = parse_answer(outcome.output)
     except GuestError as error:
         return _fault(outcome, *blame(error)), str(error)
-    return Response(head.status, head.lines, body, head.length, outcome.ms), ""
+    return Response(head.status, head.lines, body, head.length, outcome.ms, outcome.queue_ms), ""
 
 
 def _fault(outcome: Outcome, status: int, text: str) -> Response:
@@ -149,8 +162,10 @@ def _environment(request: Request, user: User, served: Served, end: int) -> dict
     environment["QUERY_STRING"] = request.query
     environment["REMOTE_ADDR"] = user.address
     environment["SERVER_NAME"] = authority.name
-    environment["SERVER_PORT"] = str(user.here.port)
-    environment["SERVER_PROTOCOL"] = "HTTP/" + request.version
+    environment["SERVER_PORT"] = user.port or str(user.here.port)
+    environment["SERVER_PROTOCOL"] = _PROTOCOL[request.version]
+    if user.secure:
+        environment["HTTPS"] = "on"
     return environment
 
 
@@ -159,7 +174,8 @@ def _authorities(host: str, user: User) -> Sequence[Authority]:
     asked = parse_authority(host)
     if asked is None:
         return (user.here,)
-    return (user.here, Authority(asked.name, asked.port if asked.port is not None else 80))
+    usual = 443 if user.secure else 80
+    return (user.here, Authority(asked.name, asked.port if asked.port is not None else usual))
 
 
 def _sent_on(request: Request, url: str, max_age_s: int) -> Response:

@@ -6,29 +6,55 @@ while they come in, so that nothing has to be gone through twice.
 """
 
 from collections import deque
+from typing import NoReturn
 
 import httptools
 import msgspec
 
-from footloose.core.limits import REQUEST_BODY_BYTES, REQUEST_HEAD_BYTES
+from footloose.core.limits import REQUEST_HEAD_BYTES, STREAMED_BODY_BYTES, WHOLE_BODY_BYTES
 
 _DROPPED = frozenset(
     # Hop by hop (RFC 9110 §7.6.1). ``Proxy`` would become HTTP_PROXY, which many libraries obey (CVE-2016-5385).
-    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"proxy", b"proxy-authorization")
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"proxy",
+        b"proxy-authorization",
+        b"x-real-ip",
+    )
 )
-_FOR_US = frozenset((b"upgrade", b"expect", b"transfer-encoding"))
+_FOR_US = frozenset(
+    (b"upgrade", b"expect", b"transfer-encoding", b"forwarded", b"x-forwarded-for", b"x-forwarded-proto")
+)
+_FORWARDING = b"x-forwarded-"
 _SINGLE = frozenset(("HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH"))
 _KNOWN_KEYS: dict[bytes, str] = {}
 _KNOWN_KEYS_MAX = 4096
 _KNOWN_KEY_BYTES = 64
 _UPGRADE, _EXPECT, _CODING = "-UPGRADE", "-EXPECT", "-TRANSFER_ENCODING"
-_BODY_OVERHEAD_BYTES = 64 * 1024  # chunk sizes, extensions and trailers of one body
+_BODY_OVERHEAD_BYTES = 64 * 1024  # chunk sizes, extensions and trailers of one body, and ...
+_CHUNK_OVERHEAD = 8  # ... so much more for each byte of it
+
+
+class Incoming:
+    """A body that is handed on as it comes. ``pieces`` are those not yet taken; ``length`` None if not announced."""
+
+    def __init__(self, length: int | None) -> None:
+        self.length = length
+        self.pieces: deque[bytes] = deque()
+        self.total_bytes = 0
+        self.complete = False
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One whole request. ``fields`` are its headers under their CGI names; ``target`` is as sent, ``path`` undecoded.
+    """One request. ``fields`` are its headers under their CGI names; ``target`` is as sent, ``path`` undecoded.
 
-    ``upgrade`` says it asks for a WebSocket; the bytes after it are then no longer HTTP.
+    ``upgrade`` says it asks for a WebSocket; the bytes after it are then no longer HTTP. ``control`` has the headers
+    that guests do not see and the gateway may act on, their names beginning with ``-``. Where the body is not there as
+    a whole, ``incoming`` is what comes of it and ``body`` is empty.
     """
 
     method: str
@@ -41,6 +67,8 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes
     keep_alive: bool
     upgrade: bool = False
+    control: dict[str, str] | None = None
+    incoming: Incoming | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -55,7 +83,7 @@ class _Refused(Exception):
 
 
 class RequestParser:
-    """Feed it bytes; whole requests queue up in ``ready``.
+    """Feed it bytes; requests queue up in ``ready``, as a whole if their body is small.
 
     After a ``refusal``, or a WebSocket ``upgrade``, it takes no more: the bytes behind an upgrade are in ``trailing``.
     """
@@ -83,6 +111,8 @@ class RequestParser:
         self._in_body = False
         self._chunks: list[bytes] = []
         self._body_bytes = 0
+        self._incoming: Incoming | None = None
+        self._upgrade = False
         self._method = ""
         self._version = ""
 
@@ -105,6 +135,8 @@ class RequestParser:
                 # What trickles in is measured here, as llhttp keeps unfinished headers and chunk extensions to itself.
                 self._fed_bytes = 0 if self._began else self._fed_bytes + len(data)
                 self._check_fed()
+                if self._in_body and self._incoming is None and "CONTENT_LENGTH" not in self._fields:
+                    self._begin_body(None)  # chunked, and nobody knows when the next chunk comes
             data = rest
 
     def close(self) -> None:
@@ -115,8 +147,8 @@ class RequestParser:
     def _check_fed(self) -> None:
         if not self._in_body and self._fed_bytes > REQUEST_HEAD_BYTES:
             self.refusal = _HEAD_TOO_LARGE
-        elif self._fed_bytes > REQUEST_HEAD_BYTES + 2 * REQUEST_BODY_BYTES + _BODY_OVERHEAD_BYTES:
-            self.refusal = _BODY_TOO_LARGE
+        elif self._fed_bytes > REQUEST_HEAD_BYTES + _BODY_OVERHEAD_BYTES + _CHUNK_OVERHEAD * self._body_bytes:
+            self.refusal = _CHUNKS_TOO_SMALL
 
     def _upgraded(self, rest: bytes) -> bytes:
         if self.refusal is None and self.ready[-1].upgrade:
@@ -125,7 +157,7 @@ class RequestParser:
             return b""
         return rest  # any other upgrade is declined by answering as if it had not been asked (RFC 9110 §7.8)
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: Refusal) -> NoReturn:
         self.refusal = refusal
         raise _Refused
 
@@ -181,10 +213,14 @@ class RequestParser:
             self._refuse(Refusal(405, "this is not a proxy"))
         self._keep_alive: bool = self._parser.should_keep_alive()
         length = self._fields.get("CONTENT_LENGTH")
-        if length is not None and int(length) > REQUEST_BODY_BYTES:
+        if length is not None and int(length) > STREAMED_BODY_BYTES:
             self._refuse(_BODY_TOO_LARGE)
         if self._control is not None:
             self._check_control(self._control, has_body=length is not None and int(length) > 0)
+            self._upgrade = self._wants_websocket(self._control)
+        self._placed = self._place()
+        if length is not None and int(length) > WHOLE_BODY_BYTES:
+            self._begin_body(int(length))
 
     def _check_control(self, control: dict[str, str], *, has_body: bool) -> None:
         coding = control.get(_CODING)
@@ -203,24 +239,22 @@ class RequestParser:
         """A piece of the body, chunk framing removed."""
         self.wants_continue = False
         self._body_bytes += len(part)
-        if self._body_bytes > REQUEST_BODY_BYTES:
+        incoming = self._incoming
+        if incoming is None:
+            self._chunks.append(part)
+            return
+        if self._body_bytes > STREAMED_BODY_BYTES:
             self._refuse(_BODY_TOO_LARGE)
-        self._chunks.append(part)
+        incoming.pieces.append(part)
+        incoming.total_bytes += len(part)
 
-    def on_message_complete(self) -> None:
-        """The request is whole."""
-        target = self._url.decode("ascii")
-        path, _, query = target.partition("?")
-        upgrade = self._control is not None and self._wants_websocket(self._control)
-        host = self._fields.get("HTTP_HOST")
-        if not target.startswith("/"):
-            path, query, host = self._other_form(target, host)
-        if host is None:
-            if self._version == "1.1":
-                self._refuse(Refusal(400, "the Host header is missing"))  # RFC 9112 §3.2
-            host = ""
-        if "#" in target:
-            self._refuse(Refusal(400, "a request target has no fragment"))
+    def _begin_body(self, length: int | None) -> None:
+        """Let the request be answered while its body is still coming."""
+        self._incoming = incoming = Incoming(length)
+        incoming.pieces.extend(self._chunks)
+        incoming.total_bytes = self._body_bytes
+        self._chunks = []
+        target, path, query, host = self._placed
         self.ready.append(
             Request(
                 self._method,
@@ -230,12 +264,52 @@ class RequestParser:
                 host,
                 self._version,
                 self._fields,
-                b"".join(self._chunks),
+                b"",
                 self._keep_alive,
-                upgrade,
+                self._upgrade,
+                self._control,
+                incoming,
             )
         )
-        self._last = not self._keep_alive and not upgrade
+
+    def _place(self) -> tuple[str, str, str, str]:
+        """Target, path, query and host."""
+        target = self._url.decode("ascii")
+        path, _, query = target.partition("?")
+        host = self._fields.get("HTTP_HOST")
+        if not target.startswith("/"):
+            path, query, host = self._other_form(target, host)
+        if host is None:
+            if self._version == "1.1":
+                self._refuse(Refusal(400, "the Host header is missing"))  # RFC 9112 §3.2
+            host = ""
+        if "#" in target:
+            self._refuse(Refusal(400, "a request target has no fragment"))
+        return target, path, query, host
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        incoming = self._incoming
+        if incoming is not None:
+            incoming.complete = True
+        else:
+            target, path, query, host = self._placed
+            self.ready.append(
+                Request(
+                    self._method,
+                    target,
+                    path,
+                    query,
+                    host,
+                    self._version,
+                    self._fields,
+                    b"".join(self._chunks),
+                    self._keep_alive,
+                    self._upgrade,
+                    self._control,
+                )
+            )
+        self._last = not self._keep_alive and not self._upgrade
         self.in_progress = self.wants_continue = False
         self._reset()
 
@@ -250,24 +324,29 @@ class RequestParser:
         """The absolute and asterisk forms of a request target (RFC 9112 §3.2)."""
         if target == "*" and self._method == "OPTIONS":
             return "*", "", host
-        url = httptools.parse_url(target.encode())
+        try:
+            url = httptools.parse_url(target.encode())
+        except httptools.HttpParserInvalidURLError:
+            self._refuse(_NO_TARGET)
         if url.schema not in (b"http", b"https") or not url.host or url.userinfo:
-            self._refuse(Refusal(400, "not a request target"))
+            self._refuse(_NO_TARGET)
         authority = url.host.decode() + (f":{url.port}" if url.port else "")
         return (url.path or b"/").decode(), (url.query or b"").decode(), authority
 
 
+_NO_TARGET = Refusal(400, "not a request target")
 _HEAD_TOO_LARGE = Refusal(431, f"request line and headers may be {REQUEST_HEAD_BYTES} bytes together")
-_BODY_TOO_LARGE = Refusal(413, f"a request body may be {REQUEST_BODY_BYTES} bytes")
+_BODY_TOO_LARGE = Refusal(413, f"a request body may be {STREAMED_BODY_BYTES} bytes")
+_CHUNKS_TOO_SMALL = Refusal(413, "chunks as small as these cost more than they bring")
 
 
 def _key(name: bytes) -> str:
     """The CGI name of a header; empty if guests do not see it; starting with ``-`` if it is meant for the gateway."""
     lower = name.lower()
-    if lower in _DROPPED or b"_" in lower:  # X_Y would pass for X-Y
-        key = ""
-    elif lower in _FOR_US:
+    if lower in _FOR_US:
         key = "-" + lower.decode().upper().replace("-", "_")
+    elif lower in _DROPPED or lower.startswith(_FORWARDING) or b"_" in lower:  # X_Y would pass for X-Y
+        key = ""
     elif lower in (b"content-type", b"content-length"):
         key = lower.decode().upper().replace("-", "_")
     else:

@@ -16,6 +16,7 @@ from footloose.gateway.cgi import Head, parse_event_answer
 from footloose.gateway.counts import Peer, Seen
 from footloose.gateway.front import BUSY, MOVED, NEARER, Call, Farewell, User, answer_of
 from footloose.gateway.http1 import Request
+from footloose.gateway.lanes import Job
 from footloose.gateway.responses import Response
 from footloose.gateway.shared import Shared
 from footloose.gateway.upgrade import Accepted
@@ -42,9 +43,9 @@ def ask_to_open(shared: Shared, user: User, peer: Peer, request: Request, call: 
     seen.measure()
     connection = LiveConnection(shared, user, request, call, seen)
     outcome = connection.run("open", b"", partial(_opened, connection, request, answered))
-    if outcome is False:
+    if outcome is None:
         answered(BUSY)
-    elif outcome is not True:
+    elif isinstance(outcome, Outcome):
         _opened(connection, request, answered, outcome)
 
 
@@ -105,6 +106,7 @@ class LiveConnection:
     def attach(self, transport: asyncio.Transport, data: bytes) -> None:
         """The handshake is sent: begin."""
         self._shared.join(self)
+        self._shared.crowd.keep(self._user.address)
         self._wire.attach(transport)
         self._shared.counts.opened(self._seen, self, self._user.address)
         if self._opening is not None:
@@ -132,6 +134,7 @@ class LiveConnection:
     def closed(self, code: int) -> None:  # noqa: ARG002 - guests are not told the code
         """The connection is over."""
         self._shared.leave(self)
+        self._shared.crowd.leave(self._user.address)
         self._shared.topics.leave(self)
         self._shared.counts.closed(self._seen, self)
         self._add("close", b"")
@@ -143,8 +146,8 @@ class LiveConnection:
         self._wire.send_frame(frame)
 
     def rtt_ms(self) -> float | None:
-        """The round trip to the user; None once the connection is gone."""
-        return self._wire.rtt_ms()
+        """The round trip to the user; None once the connection is gone, or if it ends at a proxy."""
+        return self._wire.rtt_ms() if self._user.direct else None
 
     def sweep(self, now_s: float) -> None:
         """Look after the time."""
@@ -190,7 +193,7 @@ class LiveConnection:
 
     # Events.
 
-    def run(self, event: str, payload: str | bytes, done: Callable[[Outcome], None]) -> Outcome | bool:
+    def run(self, event: str, payload: str | bytes, done: Callable[[Outcome], None]) -> Outcome | Job | None:
         """Call the guest for one event; as :meth:`Shared.run`."""
         body = payload.encode() if isinstance(payload, str) else payload
         environment = self._environment | {
@@ -210,12 +213,12 @@ class LiveConnection:
         while self._events and not self._busy:
             event, payload = self._events.popleft()
             outcome = self.run(event, payload, self._done)
-            if outcome is True:
-                self._busy = True
-            elif outcome is False:
+            if outcome is None:
                 self._wire.close(websocket.GUEST_FAILED, "the service cannot be run at this site")
-            else:
+            elif isinstance(outcome, Outcome):
                 self._finish(outcome)
+            else:
+                self._busy = True
         if self._paused and not self._events:
             self._paused = False
             self._wire.resume_reading()

@@ -13,6 +13,7 @@ _META_VARIABLES = frozenset(
         "FOOTLOOSE_CONNECTION",
         "FOOTLOOSE_EVENT",
         "GATEWAY_INTERFACE",
+        "HTTPS",
         "PATH_INFO",
         "PATH_TRANSLATED",
         "QUERY_STRING",

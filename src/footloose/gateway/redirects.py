@@ -22,6 +22,11 @@ def websocket_url(url: str) -> str:
     return _WEBSOCKET_SCHEMES.get(scheme, scheme) + colon + rest
 
 
+def is_secure(url: str) -> bool:
+    """Whether ``url`` is reached by TLS: who came by it is sent nowhere else, where others could listen."""
+    return url.startswith(("https:", "wss:"))
+
+
 def points_at(url: str, authorities: Collection[Authority]) -> bool:
     """Whether ``url`` leads to one of ``authorities``. One that cannot be read leads nowhere, so counts as such."""
     try:

@@ -19,7 +19,8 @@ _PERSIST = {
 class Response(msgspec.Struct, frozen=True):
     """``lines`` is the status line and headers, each with its CRLF; Date, length and Connection are added when sent.
 
-    ``length`` is what a HEAD answer says its GET would have; ``guest_ms`` how long the guest took, if one was called.
+    ``length`` is what a HEAD answer says its GET would have; ``guest_ms`` how long the guest took, if one was called,
+    and ``queue_ms`` how long the request had waited for it.
     """
 
     status: int
@@ -27,6 +28,7 @@ class Response(msgspec.Struct, frozen=True):
     body: bytes = b""
     length: int | None = None
     guest_ms: float | None = None
+    queue_ms: float = 0.0
 
 
 def text_response(status: int, text: str, headers: Iterable[tuple[str, str]] = ()) -> Response:
@@ -40,19 +42,51 @@ def text_response(status: int, text: str, headers: Iterable[tuple[str, str]] = (
 
 
 def encode(
-    response: Response, date: bytes, *, head: bool = False, keep_alive: bool = True, version: str = "1.1"
+    response: Response,
+    date: bytes,
+    head: bool = False,
+    keep_alive: bool = True,
+    version: str = "1.1",
+    timing: bool = True,
 ) -> bytes:
-    """The bytes to send. ``date`` is :func:`date_line`; ``head`` leaves the body out (RFC 9110 §9.3.2)."""
+    """The bytes to send. ``date`` is :func:`date_line`; ``head`` leaves the body out (RFC 9110 §9.3.2).
+
+    ``timing`` tells the user what took how long (W3C Server Timing).
+    """
     body = response.body
     persist = _PERSIST[keep_alive, version]
-    timing = b"" if response.guest_ms is None else b"Server-Timing: guest;dur=%.3f\r\n" % response.guest_ms
+    guest_ms = response.guest_ms
+    if guest_ms is None or not timing:
+        spent = b""
+    elif response.queue_ms:
+        spent = b"Server-Timing: guest;dur=%.3f, queue;dur=%.3f\r\n" % (guest_ms, response.queue_ms)
+    else:
+        spent = b"Server-Timing: guest;dur=%.3f\r\n" % guest_ms
     if response.status in _BODILESS:
-        return b"%b%b%b%b\r\n" % (response.lines, date, timing, persist)
+        return b"%b%b%b%b\r\n" % (response.lines, date, spent, persist)
     if head:
         known = len(body) if body else response.length
         length = b"" if known is None else b"Content-Length: %d\r\n" % known
-        return b"%b%b%b%b%b\r\n" % (response.lines, date, timing, persist, length)
-    return b"%b%b%b%bContent-Length: %d\r\n\r\n%b" % (response.lines, date, timing, persist, len(body), body)
+        return b"%b%b%b%b%b\r\n" % (response.lines, date, spent, persist, length)
+    return b"%b%b%b%bContent-Length: %d\r\n\r\n%b" % (response.lines, date, spent, persist, len(body), body)
+
+
+def encode_head(lines: bytes, added: bytes, length: int | None, *, chunked: bool) -> bytes:
+    """The head of an answer whose body follows as it comes. ``added`` are further header lines."""
+    framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
+    if length is not None:
+        framing = b"Content-Length: %d\r\n" % length
+    return b"%b%b%b\r\n" % (lines, added, framing)
+
+
+def persist_line(*, keep_alive: bool, version: str) -> bytes:
+    """What tells the user whether the connection stays, if it has to be told."""
+    return _PERSIST[keep_alive, version]
+
+
+def chunk(data: bytes) -> bytes:
+    """``data`` as one chunk (RFC 9112 §7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def date_line(now: float) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import TypeVar
 
-from footloose.core.limits import GUEST_THREADS
+from footloose.core.limits import GUEST_THREADS, STREAMS_PER_WORKER
 from footloose.model.app import ServiceId
 
 T = TypeVar("T")
@@ -47,10 +47,10 @@ class Running:
     def __init__(self, descriptor: int | None = None) -> None:
         self._memory = mmap.mmap(-1 if descriptor is None else descriptor, PAGE_BYTES)
         self.page = memoryview(self._memory).cast("Q")
-        self._free = deque(range(1, 1 + GUEST_THREADS))
+        self._free = deque(range(1, 1 + GUEST_THREADS + STREAMS_PER_WORKER))
 
     def in_thread(self, number: int, work: Callable[[], T]) -> T:
-        """Do ``work``, which runs a guest of that service, in this thread: one of at most ``GUEST_THREADS``."""
+        """Do ``work``, which runs a guest of that service, in this thread: one of those that lanes have."""
         place = self._free.pop()
         self.page[place] = number
         try:

@@ -15,6 +15,7 @@ from footloose.core.digest import Digest
 from footloose.core.errors import RemoteError
 from footloose.core.limits import WEBSOCKET_REPORT_S
 from footloose.gateway import topics
+from footloose.gateway.arrivals import Arrivals
 from footloose.gateway.connection import HttpConnection
 from footloose.gateway.dial import Dial, connected
 from footloose.gateway.fanout import Fanout
@@ -24,13 +25,13 @@ from footloose.gateway.reporting import Reporter
 from footloose.gateway.running import Running
 from footloose.gateway.services import Services
 from footloose.gateway.shared import GatewayConfig, Shared
+from footloose.gateway.tls import Certificate, Names
 from footloose.gateway.topics import Origin, Topics
 from footloose.model.app import ServiceId
 from footloose.model.guest import Runtime
 from footloose.model.routing import RoutingTable, WorkerReport
 
 _log = logging.getLogger(__name__)
-_BACKLOG = 1024
 
 
 class Gateway:
@@ -68,7 +69,8 @@ class Gateway:
         # One worker of a site holds the links to parents: two would bring every publication twice.
         self._uplinks = Uplinks(self._shared, SystemRandom()) if config.index == 0 else None
         self._closed = False
-        self._servers: list[asyncio.Server] = []
+        self._arrivals: list[Arrivals] = []
+        self._names = Names()
         self._sweeper: asyncio.Task[None] | None = None
 
     @property
@@ -90,23 +92,35 @@ class Gateway:
         for connection in list(self._shared.connections):
             connection.table_changed()
 
-    async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Take users from bound sockets."""
-        loop = asyncio.get_running_loop()
-        for listening in sockets:
-            server = await loop.create_server(lambda: HttpConnection(self._shared), sock=listening, backlog=_BACKLOG)
-            self._servers.append(server)
+    def present(self, certificates: Sequence[Certificate]) -> None:
+        """Present these certificates to users of TLS from now on; who is connected stays so."""
+        self._names.replace(certificates)
+
+    async def start(self, sockets: Sequence[socket.socket], tls_sockets: Sequence[socket.socket] = ()) -> None:
+        """Take users from bound sockets; those who come to ``tls_sockets`` speak TLS."""
+        plain, secure = partial(HttpConnection, self._shared), partial(HttpConnection, self._shared, secure=True)
+        self._arrivals = [Arrivals(listening, plain, None) for listening in sockets]
+        self._arrivals += [Arrivals(listening, secure, self._names.context) for listening in tls_sockets]
+        for arrivals in self._arrivals:
+            await arrivals.start(self._shared.trusted if self._config.proxy_protocol else None)
         self._sweeper = asyncio.create_task(self._sweep())
+
+    def retire(self) -> None:
+        """Another worker takes over: from now on draining leaves quiet connections some time for a last request."""
+        self._shared.retiring = True
+        self._fanout.stop_listening()
 
     async def drain(self, timeout_s: float) -> None:
         """Take no more users; give those who are here so long to be done with what has begun."""
         self._shared.draining = True
-        for server in self._servers:
-            server.close()
+        for arrivals in self._arrivals:
+            arrivals.close()
         for connection in list(self._shared.connections):
             connection.drain()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
+                for arrivals in self._arrivals:
+                    await arrivals.settled()
                 await self._shared.emptied()
 
     async def close(self) -> None:
@@ -114,8 +128,8 @@ class Gateway:
         if self._closed:
             return
         self._closed = True
-        for server in self._servers:
-            server.close()
+        for arrivals in self._arrivals:
+            arrivals.abort()
         if self._sweeper is not None:
             self._sweeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -18,7 +18,7 @@ from footloose.model.routing import Moved, Redirect, RoutingTable, ServiceRoute
 class Served:
     """One service as the table in force has it. ``guest`` is None if its artifact cannot be run here."""
 
-    __slots__ = ("compiled", "environment", "guest", "number", "pace", "redirects", "route", "service")
+    __slots__ = ("compiled", "environment", "guest", "number", "pace", "redirects", "route", "service", "streams")
 
     def __init__(self, route: ServiceRoute, compiled: Path | None, guest: Guest | None, pace: Pace) -> None:
         self.route = route
@@ -26,6 +26,7 @@ class Served:
         self.number = number_of(route.service)
         self.compiled = compiled
         self.guest = guest
+        self.streams = guest is not None and guest.streams
         self.pace = pace
         self.environment = service_environment(route.environment)
         self.redirects = {redirect.prefix: redirect for redirect in route.redirects}

@@ -27,6 +27,7 @@ class GuestFault(Enum):
     OUTPUT = "output limit"
     EXIT = "non-zero exit"
     ANSWER = "malformed answer"
+    WAITS = "would have to wait"
 
 
 class GuestError(FootlooseError):
@@ -38,11 +39,52 @@ class GuestError(FootlooseError):
         super().__init__(f"guest failed: {fault.value}: {detail}")
 
 
+class Gone(Exception):
+    """The other end of an exchange is gone: the guest may stop."""
+
+
+class Exchange(Protocol):
+    """A request that is answered as it comes. The guest's thread calls it, and may have to wait in each call.
+
+    ``length`` is that of the body, None if it is not known beforehand. All raise :class:`Gone`.
+    """
+
+    length: int | None
+
+    def read(self, most: int) -> bytes:
+        """The next bytes of the body; none at its end."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """The next bytes of the answer, in CGI form."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Return so much later."""
+        ...
+
+
 class Guest(Protocol):
     """A loaded module, ready to answer; every call is a fresh instance."""
 
+    @property
+    def streams(self) -> bool:
+        """Whether it can read and write as it goes on, and so has :meth:`stream`."""
+        ...
+
     def call(self, environment: Sequence[tuple[str, str]], body: bytes) -> GuestAnswer:
-        """Answer one request with these CGI meta-variables and body. Blocks. Raises :class:`GuestError`."""
+        """Answer one request with these CGI meta-variables and body. Blocks.
+
+        Raises :class:`GuestError`; its fault is ``WAITS`` if the guest wants to sleep, which it can only in
+        :meth:`stream`. Nothing but time is then lost.
+        """
+        ...
+
+    def stream(self, environment: Sequence[tuple[str, str]], exchange: Exchange) -> bytes:
+        """Answer one request as it comes; what was logged. Only the time it runs itself counts as its own.
+
+        Blocks. Raises :class:`GuestError`.
+        """
         ...
 
 

@@ -119,6 +119,7 @@ class AdminApi:
         router.add_delete("/v1/apps/{app}", self.remove)
         router.add_post("/v1/move", self.move)
         router.add_post("/v1/drain", self.drain)
+        router.add_post("/v1/workers/{index}/replace", self.replace_worker)
 
     def add_views_to(self, application: web.Application) -> None:
         """Add the routes that change nothing: all that the page on a TCP port may ask."""
@@ -228,6 +229,12 @@ class AdminApi:
             self._orders.resume()
         else:
             self._orders.drain("drained by its operator")
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+
+    async def replace_worker(self, request: web.Request) -> web.Response:
+        """Another worker in the place of one; 204 once it serves."""
+        index = request.match_info["index"]
+        await self._workers.replace(int(index) if index.isdecimal() else -1)
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
     async def events(self, request: web.Request) -> web.StreamResponse:

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from footloose.core.limits import LEASES_PER_SITE
+from footloose.gateway.tls import CertificateFiles
 from footloose.model.site import Endpoint
 
 WORKER_USER = 64_807
@@ -20,6 +21,9 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``failure_domain`` names what this site shares with others that tend to fail with it: a building, a power line.
     ``membership`` is ``wan`` or, for sites within a few milliseconds of each other, ``lan``: how soon one is missed; or
     ``off``, to take no part in it.
+    ``gateway_url`` is where others send users, if not to the gateway's port at ``address``. With ``certificates`` users
+    may also come by TLS, to ``tls_port``. The proxies in the networks ``trusted_proxies`` are believed who their users
+    are.
     Workers are confined unless ``sandbox`` is off; a node of root runs them as the user with the number
     ``worker_user``, or as root if that is None.
     ``echo_port`` is only for networks without routes and delays of their own: see :mod:`footloose.topology.echo`.
@@ -45,6 +49,13 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     console: Endpoint | None = None
     denied_customers: frozenset[str] = frozenset()
     echo_port: int | None = None
+    gateway_url: str | None = None
+    tls_port: int = 8443
+    certificates: tuple[CertificateFiles, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_protocol: bool = False
+    access_log: bool = False
+    server_timing: bool = True
     worker_user: int | None = WORKER_USER
     sandbox: bool = True
 

@@ -8,9 +8,19 @@ from footloose.core.codec import encode
 from footloose.core.digest import Digest
 from footloose.core.errors import LimitExceeded, RemoteError
 from footloose.core.limits import CONTROL_FRAME_BYTES
+from footloose.gateway.tls import Certificate
 from footloose.model.routing import RoutingTable, WorkerReport
 
 _LENGTH = struct.Struct("!I")
+
+
+class UserConfig(msgspec.Struct, frozen=True):
+    """How workers treat users: what :class:`footloose.gateway.shared.GatewayConfig` says of them."""
+
+    access_log: bool = False
+    server_timing: bool = True
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_protocol: bool = False
 
 
 class Sandbox(msgspec.Struct, frozen=True):
@@ -23,8 +33,9 @@ class Sandbox(msgspec.Struct, frozen=True):
 class WorkerConfig(msgspec.Struct, frozen=True):
     """What a worker is started with: the sockets it inherits, which of ``workers`` it is, and where its files go.
 
-    ``dial_fd`` is where it asks for connections; without one it makes them itself. ``running_fd`` is the page where it
-    writes whose guests it runs. Without a ``sandbox`` it is not confined.
+    Users who come to ``tls_fds`` speak TLS; the certificates are sent before the first table. ``dial_fd`` is where it
+    asks for connections; without one it makes them itself. ``running_fd`` is the page where it writes whose guests it
+    runs. Without a ``sandbox`` it is not confined.
     """
 
     listen_fds: tuple[int, ...]
@@ -32,8 +43,9 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     index: int
     workers: int
     run_dir: str
-    access_log: bool = False
     source: str | None = None
+    tls_fds: tuple[int, ...] = ()
+    users: UserConfig = UserConfig()
     dial_fd: int | None = None
     running_fd: int | None = None
     sandbox: Sandbox | None = None
@@ -44,6 +56,16 @@ class TableUpdate(msgspec.Struct, frozen=True, tag="table"):
 
     table: RoutingTable
     compiled: dict[Digest, str] = {}
+
+
+class Present(msgspec.Struct, frozen=True, tag="present"):
+    """To a worker: present these certificates to users from now on."""
+
+    certificates: tuple[Certificate, ...]
+
+
+class Retire(msgspec.Struct, frozen=True, tag="retire"):
+    """To a worker: another has taken its place. Let no more users in, see to those who are here, and exit."""
 
 
 class Applied(msgspec.Struct, frozen=True, tag="applied"):
@@ -71,11 +93,12 @@ class Reported(msgspec.Struct, frozen=True, tag="report"):
 
 
 FromWorker = Confined | Applied | Beat | Reported
-_to_worker = msgspec.json.Decoder(TableUpdate)
+ToWorker = TableUpdate | Present | Retire
+_to_worker: msgspec.json.Decoder[ToWorker] = msgspec.json.Decoder(ToWorker)
 _from_worker: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker)
 
 
-def frame(message: TableUpdate | FromWorker) -> bytes:
+def frame(message: ToWorker | FromWorker) -> bytes:
     """``message`` as it is sent."""
     data = encode(message)
     return _LENGTH.pack(len(data)) + data
@@ -103,11 +126,11 @@ class FrameReader:
         return messages
 
 
-def table_update(data: bytes) -> TableUpdate:
+def to_worker(data: bytes) -> ToWorker:
     """``data`` as a worker gets it. Raises :class:`RemoteError`."""
     try:
         return _to_worker.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RemoteError(f"not a message to a worker: {error}", where="control socket") from error
 
 
@@ -115,5 +138,5 @@ def from_worker(data: bytes) -> FromWorker:
     """``data`` as a node gets it. Raises :class:`RemoteError`."""
     try:
         return _from_worker.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RemoteError(f"not a message from a worker: {error}", where="control socket") from error

@@ -20,8 +20,9 @@ from footloose.model.site import Endpoint
 from footloose.node.admin_api import AdminApi, admin_application
 from footloose.node.announcer import Announcer
 from footloose.node.answers import Answers
+from footloose.node.certificates import Certificates
 from footloose.node.config import NodeConfig
-from footloose.node.control import Sandbox
+from footloose.node.control import Sandbox, UserConfig
 from footloose.node.driver import Tasks, again_and_again
 from footloose.node.events import as_event
 from footloose.node.probes import Probes
@@ -68,10 +69,18 @@ class Node:
         state = stack.enter_context(StateDirectory.open(config.state, self._clock))
         own = config.own_address
         listen = Endpoint(own, config.gateway_port)
-        sandbox = Sandbox(config.worker_user, (str(state.compiled),)) if config.sandbox else None
         self._workers = Workers(
-            listen, config.workers, state.run / "workers", self._reported, source=config.bind, sandbox=sandbox
+            listen,
+            config.workers,
+            state.run / "workers",
+            self._reported,
+            tls=Endpoint(own, config.tls_port) if config.certificates else None,
+            users=UserConfig(config.access_log, config.server_timing, config.trusted_proxies, config.proxy_protocol),
+            source=config.bind,
+            sandbox=Sandbox(config.worker_user, (str(state.compiled),)) if config.sandbox else None,
         )
+        self.certificates = Certificates(config.certificates, self._workers.present)
+        self.certificates.load()
         compiler = Compiler()
         stack.push_async_callback(compiler.close)
         client = await stack.enter_async_context(PeerClient(state.identity, self._clock, config.bind))
@@ -108,6 +117,8 @@ class Node:
     def _start_tasks(self, stack: AsyncExitStack, announcer: Announcer) -> None:
         tasks = Tasks()
         stack.push_async_callback(tasks.close)
+        if self._config.certificates:
+            tasks.start(self.certificates.watch(), "watching the certificates")
         for name, work in (("announcing this site", announcer.announce), ("showing the view", self._show_view)):
             tasks.start(again_and_again(work, name, AFTER_FAILURE_S), name)
 

@@ -16,7 +16,7 @@ class Profile:
         self.api = Endpoint(config.address, config.api_port)
         self.dht = Endpoint(config.address, config.dht_port)
         self.membership = Endpoint(config.address, config.membership_port) if config.membership != "off" else None
-        self.gateway = _origin(Endpoint(config.address, config.gateway_port))
+        self.gateway = config.gateway_url or _origin(Endpoint(config.address, config.gateway_port))
 
     def record(self, now: float) -> SiteRecord:
         """The record as of ``now``."""

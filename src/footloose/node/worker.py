@@ -20,7 +20,7 @@ import msgspec
 import uvloop
 
 from footloose.core.errors import FootlooseError
-from footloose.core.limits import DRAIN_S, ORPHAN_S, RELAY_UNSENT_BYTES, WORKER_BEAT_S
+from footloose.core.limits import DRAIN_S, ORPHAN_S, RELAY_UNSENT_BYTES, RETIRE_S, WORKER_BEAT_S
 from footloose.gateway.running import Running
 from footloose.gateway.server import Gateway
 from footloose.gateway.shared import GatewayConfig
@@ -32,11 +32,14 @@ from footloose.node.control import (
     Confined,
     FrameReader,
     FromWorker,
+    Present,
     Reported,
+    Retire,
     TableUpdate,
+    ToWorker,
     WorkerConfig,
     frame,
-    table_update,
+    to_worker,
 )
 from footloose.node.dialing import NodeDial
 from footloose.runtimes.wasm.runtime import WasmRuntime
@@ -60,7 +63,7 @@ class Worker:
         self._gateway: Gateway
         self._control: asyncio.Transport
         self._serving = False
-        self._updates: asyncio.Queue[TableUpdate] = asyncio.Queue()
+        self._updates: asyncio.Queue[ToWorker] = asyncio.Queue()
         self._drain_s: asyncio.Future[float]
 
     async def run(self) -> None:
@@ -74,8 +77,8 @@ class Worker:
             Path(self._config.run_dir),
             self._config.index,
             self._config.workers,
-            self._config.access_log,
-            self._config.source,
+            source=self._config.source,
+            **msgspec.structs.asdict(self._config.users),
         )
         if self._config.dial_fd is not None:
             self._dial = NodeDial(socket.socket(fileno=self._config.dial_fd))
@@ -109,9 +112,9 @@ class Worker:
                 task.result()  # raises what went wrong: neither ends by itself
         return self._drain_s.result()
 
-    def received(self, update: TableUpdate) -> None:
-        """The node sent a table."""
-        self._updates.put_nowait(update)
+    def received(self, message: ToWorker) -> None:
+        """The node sent something."""
+        self._updates.put_nowait(message)
 
     def orphaned(self) -> None:
         """The node is gone."""
@@ -124,12 +127,23 @@ class Worker:
     async def _obey(self) -> None:
         """Act on tables as they come; the first is in force before the first user is let in."""
         while True:
-            update = await self._updates.get()
-            self._gateway.install(update.table, {digest: Path(path) for digest, path in update.compiled.items()})
-            if not self._serving:
-                await self._gateway.start([socket.socket(fileno=fd) for fd in self._config.listen_fds])
-                self._serving = True
-            self._send(Applied(self._gateway.version))
+            match await self._updates.get():
+                case TableUpdate() as update:
+                    await self._follow(update)
+                case Present() as present:
+                    self._gateway.present(present.certificates)
+                case Retire():
+                    self._gateway.retire()
+                    self._stop(RETIRE_S)
+
+    async def _follow(self, update: TableUpdate) -> None:
+        self._gateway.install(update.table, {digest: Path(path) for digest, path in update.compiled.items()})
+        if not self._serving:
+            config = self._config
+            plain, secure = ([socket.socket(fileno=fd) for fd in fds] for fds in (config.listen_fds, config.tls_fds))
+            await self._gateway.start(plain, secure)
+            self._serving = True
+        self._send(Applied(self._gateway.version))
 
     async def _beat(self) -> None:
         while True:
@@ -150,8 +164,8 @@ class Worker:
 class Receiver(Protocol):
     """Who is told what comes over the control socket."""
 
-    def received(self, update: TableUpdate) -> None:
-        """A table."""
+    def received(self, message: ToWorker) -> None:
+        """A message of the node's."""
         ...
 
     def orphaned(self) -> None:
@@ -168,7 +182,7 @@ class _Control(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for message in self._frames.feed(data):
-            self._receiver.received(table_update(message))
+            self._receiver.received(to_worker(message))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._receiver.orphaned()

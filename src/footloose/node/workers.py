@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -19,8 +20,9 @@ from footloose.core.clock import OwnTime
 from footloose.core.codec import encode
 from footloose.core.digest import Digest
 from footloose.core.errors import LocalError, RemoteError
-from footloose.core.limits import DRAIN_S, STOOD_STILL_S, WORKER_RESTART_S, WORKER_SILENT_S, WORKER_START_S
+from footloose.core.limits import DRAIN_S, RETIRE_S, STOOD_STILL_S, WORKER_RESTART_S, WORKER_SILENT_S, WORKER_START_S
 from footloose.gateway.running import new_page, number_of, read_page
+from footloose.gateway.tls import Certificate
 from footloose.model.app import ServiceId
 from footloose.model.network import Observation, Prefix
 from footloose.model.routing import RoutingTable, WorkerReport
@@ -30,9 +32,13 @@ from footloose.node.control import (
     Confined,
     FrameReader,
     FromWorker,
+    Present,
     Reported,
+    Retire,
     Sandbox,
     TableUpdate,
+    ToWorker,
+    UserConfig,
     WorkerConfig,
     frame,
     from_worker,
@@ -85,37 +91,39 @@ class Levels:
         self._open: dict[tuple[str, Prefix], dict[int, int]] = {}
         self._address: dict[tuple[str, Prefix], str] = {}
 
-    def of_site(self, report: WorkerReport) -> WorkerReport:
-        """``report`` with the levels of all workers together."""
-        observations = tuple(self._merged(report.worker, observation) for observation in report.observations)
+    def of_site(self, life: int, report: WorkerReport) -> WorkerReport:
+        """``report`` of the process ``life`` with the levels of all together."""
+        observations = tuple(self._merged(life, observation) for observation in report.observations)
         return msgspec.structs.replace(report, observations=observations)
 
-    def without(self, worker: int) -> tuple[Observation, ...]:
-        """A worker is gone and its WebSockets with it: the levels that this changed."""
-        gone = [key for key, by_worker in self._open.items() if worker in by_worker]
+    def without(self, life: int) -> tuple[Observation, ...]:
+        """A process is gone and its WebSockets with it: the levels that this changed."""
+        gone = [key for key, by_life in self._open.items() if life in by_life]
         return tuple(
-            self._merged(worker, Observation(service, prefix, self._address[service, prefix]))
-            for service, prefix in gone
+            self._merged(life, Observation(service, prefix, self._address[service, prefix])) for service, prefix in gone
         )
 
-    def _merged(self, worker: int, observation: Observation) -> Observation:
+    def _merged(self, life: int, observation: Observation) -> Observation:
         key = (observation.service, observation.prefix)
-        by_worker = self._open.get(key)
-        if by_worker is None and not observation.open_websockets:
+        by_life = self._open.get(key)
+        if by_life is None and not observation.open_websockets:
             return observation
-        by_worker = self._open.setdefault(key, {})
-        by_worker[worker] = observation.open_websockets
+        by_life = self._open.setdefault(key, {})
+        by_life[life] = observation.open_websockets
         if not observation.open_websockets:
-            del by_worker[worker]
+            del by_life[life]
         self._address[key] = observation.address
-        level = sum(by_worker.values())
-        if not by_worker:
+        level = sum(by_life.values())
+        if not by_life:
             del self._open[key], self._address[key]
         return msgspec.structs.replace(observation, open_websockets=level)
 
 
 class Workers:
-    """All workers of a site, on one listening socket. ``report`` is called on the loop with what they see."""
+    """All workers of a site, on the same listening sockets. ``report`` is called on the loop with what they see.
+
+    Users who come to ``tls`` speak TLS, by the certificates that are presented.
+    """
 
     def __init__(
         self,
@@ -124,7 +132,8 @@ class Workers:
         run_dir: Path,
         report: Report,
         *,
-        access_log: bool = False,
+        tls: Endpoint | None = None,
+        users: UserConfig | None = None,
         source: str | None = None,
         sandbox: Sandbox | None = None,
         command: Sequence[str] = _COMMAND,
@@ -134,11 +143,16 @@ class Workers:
         self._run_dir = run_dir
         self._report = report
         self._levels = Levels()
-        self._access_log = access_log
+        self._tls = tls
+        self._users = users if users is not None else UserConfig()
         self.source = source
         self._sandbox = sandbox
         self._command = command
         self._socket: socket.socket | None = None
+        self._tls_socket: socket.socket | None = None
+        self._certificates = Present(())
+        self._retiring: dict[_Slot, asyncio.Task[None]] = {}
+        self._replacing = asyncio.Lock()
         self._update = TableUpdate(RoutingTable(version=0))
         self._slots: list[_Slot] = []
         self._changed = asyncio.Event()
@@ -167,6 +181,8 @@ class Workers:
         Raises :class:`LocalError` if the address cannot be had.
         """
         self._socket = listening_socket(self._listen)
+        if self._tls is not None:
+            self._tls_socket = listening_socket(self._tls)
         self._run_dir.mkdir(parents=True, exist_ok=True)
         if self._sandbox is not None and self._sandbox.user is not None and os.getuid() == 0:
             os.chown(self._run_dir, self._sandbox.user, self._sandbox.user)
@@ -196,8 +212,39 @@ class Workers:
         """
         if table.version > self._update.table.version:
             self._update = TableUpdate(table, dict(compiled))
-            for slot in self._slots:
+            for slot in (*self._slots, *self._retiring):
                 slot.push(self._update)
+
+    def present(self, certificates: Sequence[Certificate]) -> None:
+        """Have every worker present these to users of TLS, now and after any restart."""
+        self._certificates = Present(tuple(certificates))
+        for slot in self._slots:
+            slot.present(self._certificates)
+
+    async def replace(self, index: int) -> None:
+        """Start another worker in the place of ``index``; once it serves, the old one finishes what it has begun.
+
+        Both are on the same sockets, so no user notices. Raises :class:`LocalError` if there is no such worker or the
+        other does not come up; the old one then goes on.
+        """
+        async with self._replacing:
+            if not 0 <= index < len(self._slots):
+                raise LocalError(f"there is no worker {index}", where="gateway", fix="see `footloose status`")
+            old = self._slots[index]
+            new = self._slot(index)
+            new.restarts = old.restarts + 1
+            new.start()
+            new.serve(self._update)
+            try:
+                await new.first_ready()
+            except BaseException:
+                await new.stop(0.0)
+                raise
+            self._slots[index] = new
+            new.push(self._update)  # there may be a newer one by now
+            retiring = asyncio.create_task(old.stop(RETIRE_S, retire=True))
+            self._retiring[old] = retiring
+            retiring.add_done_callback(lambda _: self._retiring.pop(old))
 
     async def applied(self, version: int) -> None:
         """Return when every worker that serves users does so by the table of ``version``, or a later one.
@@ -211,9 +258,14 @@ class Workers:
     async def stop(self, drain_s: float = DRAIN_S) -> None:
         """Have them finish what they have begun, for so long, then end them, and close the socket."""
         await asyncio.gather(*(slot.stop(drain_s) for slot in self._slots))
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        retiring = list(self._retiring.values())
+        for task in retiring:
+            task.cancel()
+        await asyncio.gather(*retiring, return_exceptions=True)
+        for one in (self._socket, self._tls_socket):
+            if one is not None:
+                one.close()
+        self._socket = self._tls_socket = None
 
     def _bound(self) -> socket.socket:
         if self._socket is None:
@@ -227,8 +279,9 @@ class Workers:
             index=index,
             workers=self._count,
             run_dir=str(self._run_dir),
-            access_log=self._access_log,
             source=self.source,
+            tls_fds=(self._tls_socket.fileno(),) if self._tls_socket is not None else (),
+            users=self._users,
             sandbox=self._sandbox,
         )
         return _Slot(config, self._command, self)
@@ -244,17 +297,22 @@ class Workers:
         """The services of the table of now that have these numbers (:func:`~footloose.gateway.running.number_of`)."""
         return [route.service for route in self._update.table.services if number_of(route.service) in numbers]
 
-    def reported(self, report: WorkerReport) -> None:
-        """A worker has seen something."""
-        self._report(self._levels.of_site(report))
+    @property
+    def certificates(self) -> Present:
+        """What every worker is to present to users of TLS."""
+        return self._certificates
+
+    def reported(self, life: int, report: WorkerReport) -> None:
+        """The worker process ``life`` has seen something."""
+        self._report(self._levels.of_site(life, report))
 
     def changed(self) -> None:
         """A worker has come, gone, or obeyed a table."""
         self._changed.set()
 
-    def lost(self, worker: int, version: int) -> None:
-        """A worker is gone."""
-        observations = self._levels.without(worker)
+    def lost(self, life: int, worker: int, version: int) -> None:
+        """A worker process is gone."""
+        observations = self._levels.without(life)
         if observations:
             self._report(WorkerReport(worker, version, observations))
         self._changed.set()
@@ -294,17 +352,15 @@ class _Slot:
         self._life: _Life | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
-        self._restarts = 0
+        self.restarts = 0
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def status(self) -> WorkerStatus:
         life = self._life
         if life is None:
-            return WorkerStatus(self._config.index, None, self._restarts, serving=False, version=-1)
-        return WorkerStatus(
-            self._config.index, life.pid, self._restarts, life.version >= 0, life.version, life.confined
-        )
+            return WorkerStatus(self._config.index, None, self.restarts, serving=False, version=-1)
+        return WorkerStatus(self._config.index, life.pid, self.restarts, life.version >= 0, life.version, life.confined)
 
     @property
     def running(self) -> frozenset[int]:
@@ -326,12 +382,19 @@ class _Slot:
         if self._update is not None:
             self.serve(update)
 
-    async def stop(self, drain_s: float) -> None:
+    def present(self, certificates: Present) -> None:
+        if self._life is not None:
+            self._life.send(certificates)
+
+    async def stop(self, drain_s: float, *, retire: bool = False) -> None:
         self._stopping = True
         if self._task is None:
             return
         if self._life is not None:
-            self._life.terminate()
+            if retire:
+                self._life.send(Retire())
+            else:
+                self._life.terminate()
             await asyncio.wait([self._task], timeout=drain_s + _STOP_MARGIN_S)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
@@ -351,7 +414,7 @@ class _Slot:
                 )
             wait_s = self._pace.after(loop.time() - born_s)
             _log.error("worker %d is replaced in %.2f s: %s", self._config.index, wait_s, reason)
-            self._restarts += 1
+            self.restarts += 1
             await asyncio.sleep(wait_s)
 
     async def _live(self) -> str:
@@ -369,7 +432,7 @@ class _Slot:
         finally:
             self._life = None
             await life.bury()
-            self._site.lost(self._config.index, life.version)
+            self._site.lost(life.number, self._config.index, life.version)
 
     def _while_running(self, life: "_Life") -> str:
         services = self._site.named(life.running())
@@ -381,12 +444,16 @@ class _Slot:
         self._site.changed()
 
 
+_numbers = itertools.count()
+
+
 class _Life:
     """One worker process and the socket to it. ``version`` is the table it serves by, -1 before it serves."""
 
     def __init__(self, site: Workers, obeyed: Callable[[], None]) -> None:
         self._update: TableUpdate | None = None
         self._site = site
+        self.number = next(_numbers)
         self._obeyed = obeyed
         self._loop = asyncio.get_running_loop()
         self._process: asyncio.subprocess.Process | None = None
@@ -423,8 +490,14 @@ class _Life:
                 *command,
                 encode(config).decode(),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(*config.listen_fds, *inherited),
+                pass_fds=(*config.listen_fds, *config.tls_fds, *inherited),
             )
+        self.send(self._site.certificates)
+
+    def send(self, message: ToWorker) -> None:
+        """Send something that is not answered."""
+        if self._control is not None:
+            self._control.write(frame(message))
 
     def running(self) -> frozenset[int]:
         """The numbers of the services whose guests it runs, or ran at its end."""
@@ -491,7 +564,7 @@ class _Life:
         """The worker said something."""
         self._heard_s = self._site.time.now()
         if isinstance(message, Reported):
-            self._site.reported(message.report)
+            self._site.reported(self.number, message.report)
         elif isinstance(message, Confined):
             self.confined = message
             for lack in message.lacks:

@@ -17,7 +17,7 @@ _ALWAYS = """
     timerfd_create timerfd_settime timerfd_gettime
     accept accept4 recvfrom recvmsg recvmmsg sendto sendmsg sendmmsg shutdown connect bind getsockname getpeername
     getsockopt setsockopt listen socketpair
-    mmap munmap mremap mprotect madvise mincore msync membarrier brk mlock munlock
+    memfd_create mmap munmap mremap mprotect madvise mincore msync membarrier brk mlock munlock
     futex futex_waitv set_robust_list get_robust_list rseq set_tid_address sched_yield sched_getaffinity
     sched_getparam sched_getscheduler nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time
     rt_sigaction rt_sigprocmask rt_sigreturn rt_sigsuspend rt_sigpending rt_sigtimedwait sigaltstack restart_syscall

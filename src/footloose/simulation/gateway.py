@@ -23,7 +23,7 @@ from footloose.gateway.responses import Response
 from footloose.gateway.routes import Authority
 from footloose.gateway.services import Served, Services
 from footloose.model.app import GuestKind, Limits, ServiceId
-from footloose.model.guest import GuestAnswer
+from footloose.model.guest import Exchange, GuestAnswer
 from footloose.model.network import prefix_of
 from footloose.model.routing import RoutingTable, WorkerReport
 from footloose.simulation.process import ProcessLoop
@@ -64,9 +64,15 @@ class UserAnswer(msgspec.Struct, frozen=True):
 class _Nothing:
     """A guest that is never called."""
 
+    streams = False
+
     def call(self, environment: Sequence[tuple[str, str]], body: bytes) -> GuestAnswer:  # noqa: ARG002  the interface
         """An empty answer."""
         return GuestAnswer(b"", b"")
+
+    def stream(self, environment: Sequence[tuple[str, str]], exchange: Exchange) -> bytes:  # noqa: ARG002
+        """The same."""
+        return b""
 
 
 class _Runtime:
@@ -191,7 +197,7 @@ class SimulatedGateway:
         if asked.kind is Kind.CLOSE:
             self._close(asked.user)
             return UserAnswer(200)
-        user = User(asked.address, prefix_of(asked.address), self._here)
+        user = User(asked.address, prefix_of(asked.address), self._here, port=str(self._here.port))
         upgrade = asked.kind is Kind.MESSAGE
         request = Request(
             "GET", asked.path, asked.path, "", asked.host, "1.1", {}, b"", keep_alive=True, upgrade=upgrade

@@ -1,12 +1,16 @@
 """One request on its way through a guest: what the guest is given, and what it has said so far."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 
 from footloose.core.limits import GUEST_LOG_BYTES
-from footloose.model.guest import GuestFault
+from footloose.model.guest import Exchange, Gone, GuestFault
 from footloose.runtimes.wasm.memory import GuestMemory, OutOfBounds
+from footloose.runtimes.wasm.ticker import Allowance
+
+T = TypeVar("T")
 
 
 class Stop(Exception):
@@ -21,9 +25,31 @@ class Stop(Exception):
 class Call:
     """The state of one call, shared with the host functions. Belongs to one thread."""
 
-    __slots__ = ("body", "body_read", "bug", "closed", "environment", "log", "output", "output_limit", "stop")
+    __slots__ = (
+        "_exchange",
+        "allowance",
+        "body",
+        "body_read",
+        "bug",
+        "closed",
+        "environment",
+        "log",
+        "output",
+        "output_limit",
+        "rearm",
+        "stop",
+        "written_bytes",
+    )
 
-    def __init__(self, environment: Sequence[bytes], body: bytes, output_limit: int) -> None:
+    def __init__(
+        self, environment: Sequence[bytes], body: bytes, output_limit: int, exchange: Exchange | None = None
+    ) -> None:
+        self._exchange = exchange
+        self.allowance: Allowance | None = None
+        """Its time, for a call that may wait."""
+        self.rearm = 0
+        """Ticks from now after which it is to be stopped, where a wait has moved that; whoever runs it resets it."""
+        self.written_bytes = 0
         self.environment = environment
         """``NAME=VALUE``, for guests that ask for it."""
         self.body = body
@@ -50,9 +76,38 @@ class Call:
 
     def append_output(self, memory: GuestMemory, at: int, length: int) -> None:
         """Add to the output. Raises :class:`OutOfBounds`; :class:`Stop` where it grows larger than allowed."""
-        if len(self.output) + length > self.output_limit:
+        if self.written_bytes + length > self.output_limit:
             raise Stop(GuestFault.OUTPUT, f"more than {self.output_limit} bytes")
-        self.output += memory.read(at, length)
+        data = memory.read(at, length)
+        self.written_bytes += length
+        if self._exchange is None:
+            self.output += data
+        else:
+            self._wait(lambda exchange: exchange.write(data))
+
+    def read_body(self, most: int) -> bytes:
+        """The next bytes of the body; none at its end."""
+        if self._exchange is not None:
+            return self._wait(lambda exchange: exchange.read(most))
+        piece = self.body[self.body_read : self.body_read + most]
+        self.body_read += len(piece)
+        return piece
+
+    def sleep(self, seconds: float) -> None:
+        """Let the guest wait. Raises :class:`Stop` where that cannot be."""
+        self._wait(lambda exchange: exchange.sleep(seconds))
+
+    def _wait(self, what: Callable[[Exchange], T]) -> T:
+        if self._exchange is None or self.allowance is None:
+            raise Stop(GuestFault.WAITS)
+        if not self.allowance.pause():
+            raise Stop(GuestFault.TIME, "its time is up")
+        try:
+            return what(self._exchange)
+        except Gone:
+            raise Stop(None) from None
+        finally:
+            self.rearm = self.allowance.resume()
 
 
 class HostFunction(msgspec.Struct, frozen=True):

@@ -201,14 +201,14 @@ class FastModule:
 class FastInstance:
     """One request's own instance (:class:`footloose.runtimes.wasm.guest.Instance`), used on the thread that made it."""
 
-    __slots__ = ("_complete", "_context", "_module", "_store", "call", "frame")
+    __slots__ = ("_complete", "_module", "_store", "call", "context", "frame")
 
     def __init__(self, module: FastModule, call: Call, frame: _Frame, store: int, context: int) -> None:
         self._module = module
         self.call = call
         self.frame = frame
         self._store = store
-        self._context = context
+        self.context = context
         self._complete = False  # once True, ``frame`` has its memory
 
     def allocate(self, length: int) -> int:
@@ -234,7 +234,7 @@ class FastInstance:
         """Its memory, as large as it is now."""
         if not self._complete:
             frame = self.frame
-            _export_get(self._context, frame.instance_at, _MEMORY_NAME, len(_MEMORY_NAME), frame.memory_extern_at)
+            _export_get(self.context, frame.instance_at, _MEMORY_NAME, len(_MEMORY_NAME), frame.memory_extern_at)
             self._complete = True
         return self._memory()
 
@@ -252,11 +252,11 @@ class FastInstance:
 
     def _memory(self) -> GuestMemory:
         at = self.frame.memory_at
-        return GuestMemory(_memory_data(self._context, at), _memory_data_size(self._context, at))
+        return GuestMemory(_memory_data(self.context, at), _memory_data_size(self.context, at))
 
     def _run(self, export: _Export) -> None:
         frame = self.frame
-        context = self._context
+        context = self.context
         _export_get(context, frame.instance_at, export.name, export.name_length, frame.function_extern_at)
         error = _call_unchecked(context, frame.function_at, frame.slots_at, export.slots, frame.trap_at)
         if error or frame.trap.value:
@@ -284,6 +284,9 @@ def _callback(function: HostFunction) -> Any:
             call.bug = bug
         if call.stop is not None or call.bug is not None:
             return int(_trap_new_code(_INTERRUPT))  # ends the guest; why is in ``call``
+        if call.rearm:
+            _set_epoch_deadline(instance.context, call.rearm)
+            call.rearm = 0
         if result is not None:
             result.from_address(slots).value = answer
         return 0

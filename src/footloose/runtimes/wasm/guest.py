@@ -8,11 +8,11 @@ import wasmtime
 from footloose.core.errors import LocalError
 from footloose.core.limits import GUEST_MEMORY_MOST_BYTES
 from footloose.model.app import GuestKind, Limits
-from footloose.model.guest import GuestAnswer, GuestError, GuestFault
+from footloose.model.guest import Exchange, GuestAnswer, GuestError, GuestFault
 from footloose.runtimes.wasm.call import Call
 from footloose.runtimes.wasm.memory import GuestMemory, OutOfBounds
 from footloose.runtimes.wasm.request import environment_of, scgi_of
-from footloose.runtimes.wasm.ticker import Ticker, ticks_for
+from footloose.runtimes.wasm.ticker import Allowance, Ticker, ticks_for
 
 
 class Trapped(Exception):
@@ -64,6 +64,7 @@ class WasmGuest:
     def __init__(self, module: LinkedModule, kind: GuestKind, limits: Limits, ticker: Ticker) -> None:
         self._module = module
         self._answer = self._answer_handler if kind is GuestKind.HANDLER else self._answer_command
+        self.streams = kind is GuestKind.COMMAND
         self._limits = limits
         self._ticks = ticks_for(limits.time_ms)
         self._ticker = ticker
@@ -82,9 +83,16 @@ class WasmGuest:
         return GuestAnswer(self._run(call, request), bytes(call.log))
 
     def _answer_command(self, environment: Sequence[tuple[str, str]], body: bytes) -> GuestAnswer:
-        call = Call(environment_of(environment, body), body, self._limits.output_bytes)
+        call = Call(environment_of(environment, len(body)), body, self._limits.output_bytes)
         self._run(call, None)
         return GuestAnswer(bytes(call.output), bytes(call.log))
+
+    def stream(self, environment: Sequence[tuple[str, str]], exchange: Exchange) -> bytes:
+        """Answer one request as it comes, likewise; what was logged."""
+        call = Call(environment_of(environment, exchange.length), b"", self._limits.output_bytes, exchange)
+        call.allowance = Allowance(self._ticker, call, self._limits.time_ms)
+        self._run(call, None)
+        return bytes(call.log)
 
     def _run(self, call: Call, request: bytes | None) -> bytes:
         instance: Instance | None = None

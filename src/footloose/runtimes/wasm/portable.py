@@ -100,6 +100,9 @@ def _import(store: wasmtime.Store, function: HostFunction, call: Call) -> wasmti
             # Raising would end the guest too, but the engine's classes pass exceptions through one variable for all
             # threads. Out of time, it ends at its next loop or call, and the host does nothing for it until then.
             store.set_epoch_deadline(0)
+        elif call.rearm:
+            store.set_epoch_deadline(call.rearm)
+            call.rearm = 0
         return answer if function.results else None
 
     return wasmtime.Func(store, function_type(function.parameters, function.results), run, access_caller=True)

@@ -6,6 +6,7 @@ a limit and never shortens it.
 
 import math
 import threading
+import time
 
 import wasmtime
 
@@ -18,6 +19,30 @@ IDLE_TICKS = 250
 def ticks_for(time_ms: float) -> int:
     """Ticks ahead of now at which ``time_ms`` have certainly passed."""
     return math.ceil(time_ms / TICK_MS) + 1
+
+
+class Allowance:
+    """What is left of one call's time. It stands still between :meth:`pause` and :meth:`resume`."""
+
+    __slots__ = ("_call", "_left_ms", "_since_s", "_ticker")
+
+    def __init__(self, ticker: "Ticker", guest_call: object, time_ms: float) -> None:
+        self._ticker = ticker
+        self._call = guest_call
+        self._left_ms = time_ms
+        self._since_s = time.thread_time()
+
+    def pause(self) -> bool:
+        """The guest begins to wait; False if its time is up."""
+        self._left_ms -= (time.thread_time() - self._since_s) * 1000.0
+        self._ticker.leave(self._call)
+        return self._left_ms > 0
+
+    def resume(self) -> int:
+        """The guest goes on; ticks until it is to be stopped."""
+        self._since_s = time.thread_time()
+        self._ticker.enter(self._call)
+        return ticks_for(max(self._left_ms, 0.0))
 
 
 class Ticker:

@@ -5,6 +5,7 @@ snapshot_preview1 (WebAssembly/WASI, ``phases/snapshot/docs.md``).
 """
 
 import os
+import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
@@ -23,10 +24,17 @@ PROGRAM = b"guest"
 VECTORS_PER_CALL = 1024
 """Buffers one read or write may name (as Linux's IOV_MAX): the guest cannot be interrupted meanwhile."""
 RANDOM_BYTES_PER_CALL = 64 * 1024
+READ_BYTES_PER_CALL = 1024 * 1024
+SUBSCRIPTIONS_PER_CALL = 64
+"""Events one ``poll_oneoff`` may wait for."""
 
 _SUCCESS, _BADF, _FAULT, _INVAL, _NOSYS, _SPIPE, _NOTCAPABLE = 0, 8, 21, 28, 52, 70, 76
 _CLOCK_REALTIME, _CLOCK_MONOTONIC = 0, 1
 _CLOCK_RESOLUTION_NS = 1000
+_EVENT_CLOCK, _EVENT_FD_READ, _EVENT_FD_WRITE = 0, 1, 2
+_ABSOLUTE = 1
+_SUBSCRIPTION = struct.Struct("<QB7xI4xQ8xH6x")
+_EVENT = struct.Struct("<QHB5xQH6x")
 _RIGHT_FD_READ, _RIGHT_FD_WRITE = 1 << 1, 1 << 6
 
 
@@ -86,13 +94,12 @@ def _fd_read(call: Call, memory: GuestMemory, descriptor: int, vectors: int, cou
     if count > VECTORS_PER_CALL:
         return _INVAL
     numbers = memory.read_u32s(vectors, 2 * count)
-    total = 0
+    came = call.read_body(min(sum(numbers[1::2]), READ_BYTES_PER_CALL))
+    taken = 0
     for at, length in zip(numbers[::2], numbers[1::2], strict=True):
-        piece = call.body[call.body_read : call.body_read + length]
-        memory.write(at, piece)
-        call.body_read += len(piece)
-        total += len(piece)
-    memory.write_u32(result, total)
+        memory.write(at, came[taken : taken + length])
+        taken += length
+    memory.write_u32(result, len(came))
     return _SUCCESS
 
 
@@ -143,6 +150,41 @@ def _yield(_call: Call, _memory: GuestMemory) -> int:
     return _SUCCESS
 
 
+def _poll_oneoff(call: Call, memory: GuestMemory, subscriptions: int, events: int, count: int, result: int) -> int:
+    """Wait for a time. Descriptors are always ready: reading and writing wait for themselves."""
+    if not 0 < count <= SUBSCRIPTIONS_PER_CALL:
+        return _INVAL
+    asked = [
+        _SUBSCRIPTION.unpack(memory.read(subscriptions + i * _SUBSCRIPTION.size, _SUBSCRIPTION.size))
+        for i in range(count)
+    ]
+    waits = [_wait_s(kind, clock, timeout_ns, flags) for _, kind, clock, timeout_ns, flags in asked]
+    if None in waits:
+        return _INVAL
+    shortest_s = min(wait_s for wait_s in waits if wait_s is not None)
+    if shortest_s > 0:
+        call.sleep(shortest_s)
+    happened = [
+        _EVENT.pack(userdata, _SUCCESS, kind, 0, 0)
+        for (userdata, kind, *_), wait_s in zip(asked, waits, strict=True)
+        if wait_s is not None and wait_s <= shortest_s
+    ]
+    memory.write(events, b"".join(happened))
+    memory.write_u32(result, len(happened))
+    return _SUCCESS
+
+
+def _wait_s(kind: int, clock: int, timeout_ns: int, flags: int) -> float | None:
+    """How long one subscription waits; None if it is none."""
+    if kind in {_EVENT_FD_READ, _EVENT_FD_WRITE}:
+        return 0.0
+    if kind != _EVENT_CLOCK or clock not in {_CLOCK_REALTIME, _CLOCK_MONOTONIC}:
+        return None
+    if flags & _ABSOLUTE:
+        timeout_ns -= time.time_ns() if clock == _CLOCK_REALTIME else time.monotonic_ns()
+    return max(timeout_ns, 0) / 1e9
+
+
 def _proc_exit(_call: Call, _memory: GuestMemory, status: int) -> int:
     raise Stop(GuestFault.EXIT, f"status {status}") if status else Stop(None)
 
@@ -175,6 +217,7 @@ _SERVED: dict[str, tuple[str, Callable[..., int]]] = {
     "fd_seek": ("iIii", _no_position),
     "fd_tell": ("ii", _no_position),
     "fd_write": ("iiii", _fd_write),
+    "poll_oneoff": ("iiii", _poll_oneoff),
     "random_get": ("ii", _random_get),
     "sched_yield": ("", _yield),
 }
@@ -201,7 +244,6 @@ _NOT_SERVED = {
     "path_rename": "iiiiii",
     "path_symlink": "iiiii",
     "path_unlink_file": "iii",
-    "poll_oneoff": "iiii",
     "proc_raise": "i",
     "sock_accept": "iii",
     "sock_recv": "iiiiii",

@@ -401,7 +401,7 @@ def test_buckets_are_refreshed_and_quiet_contacts_checked_as_time_goes_by() -> N
     peer.get_known()
     asked: list[type] = []
     now = NOW
-    while now < NOW + 200:
+    while now < NOW + 1000:
         now = node.next_deadline()
         waiting = peer.read(node.wake(now), now)
         while waiting:

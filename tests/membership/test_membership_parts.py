@@ -158,13 +158,32 @@ def test_seeds_are_tried_ever_more_seldom_and_left_alone_while_they_are_there() 
     seeds.add([there, Endpoint("10.0.0.2", 1)], 0.0)
     tries, now = [], 0.0
     while now < 600:
-        tries += [now for seed in seeds.take_due(lambda seed: seed == there, now) if seed != there]
+        tries += [now for seed in seeds.take_due(lambda seed: seed == there, 2, now) if seed != there]
         now = seeds.deadline
     gaps = [later - earlier for earlier, later in itertools.pairwise(tries)]
     assert tries[0] == 0.0
     assert gaps[0] <= 1.0
     assert max(gaps) <= 60.0
     assert len(tries) < 25
+
+
+@pytest.mark.parametrize("size", [100, 1000, 3000])
+def test_a_seed_is_tried_as_often_by_many_as_by_few(size: int) -> None:
+    sites = [Seeds(random.Random(number)) for number in range(size)]
+    for site in sites:
+        site.add([Endpoint("10.0.0.1", 1)], 0.0)
+    tries = 0
+    for site in sites:
+        while site.deadline < 12_000:
+            tries += bool(site.take_due(lambda _: False, size, site.deadline)) and site.deadline > 4_000
+    assert 0.5 < tries / 8_000 < 2.5
+
+
+def test_a_system_said_to_be_huge_keeps_nobody_from_trying_a_seed() -> None:
+    seeds = Seeds(random.Random(1))
+    seeds.add([Endpoint("10.0.0.1", 1)], 0.0)
+    assert seeds.take_due(lambda _: False, 1e30, 0.0)
+    assert seeds.deadline <= 3600
 
 
 def test_there_is_a_limit_to_seeds() -> None:
@@ -175,9 +194,9 @@ def test_there_is_a_limit_to_seeds() -> None:
 def test_one_met_is_tried_until_it_is_there_and_then_no_more() -> None:
     seeds, met = Seeds(random.Random(1)), Endpoint("10.0.0.1", 1)
     seeds.meet(met, 0.0)
-    assert seeds.take_due(lambda _: False, 0.0) == [met]
+    assert seeds.take_due(lambda _: False, 0, 0.0) == [met]
     assert seeds.deadline < 2.0
-    assert seeds.take_due(lambda _: True, seeds.deadline) == []
+    assert seeds.take_due(lambda _: True, 1, seeds.deadline) == []
     assert seeds.deadline == math.inf
 
 
@@ -190,7 +209,7 @@ def test_those_met_longest_ago_make_room_and_those_named_stay() -> None:
     seeds.meet(met[1], 0.0)  # met again: the one after it goes next
     seeds.meet(met[-1], 0.0)
     kept = [one for one in met if one not in (met[0], met[2])]
-    assert sorted(seeds.take_due(lambda _: False, 0.0), key=str) == sorted([*named, *kept], key=str)
+    assert sorted(seeds.take_due(lambda _: False, 0, 0.0), key=str) == sorted([*named, *kept], key=str)
 
 
 def test_one_met_that_is_named_later_stays() -> None:
@@ -199,7 +218,7 @@ def test_one_met_that_is_named_later_stays() -> None:
     seeds.add([both], 0.0)
     for port in range(1, MEMBERSHIP_MET + 2):
         seeds.meet(Endpoint("10.0.0.2", port), 0.0)
-    assert both in seeds.take_due(lambda _: False, 0.0)
+    assert both in seeds.take_due(lambda _: False, 0, 0.0)
 
 
 # Views

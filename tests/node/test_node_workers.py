@@ -32,6 +32,7 @@ from footloose.node.control import (
     Present,
     Reported,
     Retire,
+    Sandbox,
     TableUpdate,
     frame,
     from_worker,
@@ -117,6 +118,12 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def kernel_facts(pid: int | None) -> dict[str, list[str]]:
+    """What the kernel says of a process, word by word."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
 
 
 async def test_workers_serve_what_they_are_told_and_report_whom(made: Made) -> None:
@@ -396,6 +403,42 @@ async def test_the_real_worker_serves_a_real_guest(made: Made, tmp_path: Path) -
     for _ in range(30):  # first in threads, then on the loop
         assert await fetch(workers, "hello_handler", "/there") == "Hello from a handler: GET /there\n"
         assert await fetch(workers, "hello_command", "/here") == "Hello from a command: GET /here\n"
+
+
+async def test_the_real_worker_is_confined_before_it_serves_and_says_how(made: Made, tmp_path: Path) -> None:
+    """The kernel is asked too: no new privileges, a filter, and, for a node of root, another user."""
+    user = 64_807 if os.getuid() == 0 else os.getuid()
+    workers = Workers(
+        Endpoint("127.0.0.1", 0),
+        1,
+        made.run_dir,
+        made.reports.append,
+        sandbox=Sandbox(64_807, (str(tmp_path),)),
+        command=REAL,
+    )
+    made.all.append(workers)
+    await workers.start()
+    (status,) = workers.statuses
+    assert status.confined is not None
+    assert status.confined.user == user
+    facts = kernel_facts(status.pid)
+    assert facts["Uid"] == [str(user)] * 4
+    assert facts["NoNewPrivs"] == ["1"]
+    assert (facts["Seccomp"] == ["2"]) == ("system calls" in status.confined.holds)
+    assert int(facts["CapEff"][0], 16) in (0, 1 << 2)  # at most the one to read
+
+
+async def test_whose_guest_ran_when_a_worker_was_lost_is_said(made: Made, caplog: pytest.LogCaptureFixture) -> None:
+    workers = await made.start()
+    workers.push(*table(1, "hello", "endless"))
+    await workers.applied(1)
+    asked = asyncio.create_task(fetch(workers, "endless"))
+    (pid,) = pids(workers)
+    await eventually(lambda: workers.running == [service("endless")])
+    os.kill(pid, signal.SIGKILL)
+    assert await asked == "cut off"
+    await eventually(lambda: workers.statuses[0].restarts == 1)
+    assert f"ended by SIGKILL, while it ran {service('endless')}" in caplog.text
 
 
 def test_a_worker_is_started_again_at_once_but_later_if_it_keeps_dying() -> None:

@@ -415,7 +415,7 @@ class Membership:
 
     def _make_sure(self, member: Member, now: float) -> None:
         """Somebody says it is at its address: ask there."""
-        if member.state is MemberState.UNREACHABLE:
+        if self._is_silent(member):
             self._reconnects.soon(member, now)
         elif member.place >= 0 and now >= member.try_at:
             member.try_at = now + self.config.probe_interval_s
@@ -595,7 +595,7 @@ class Membership:
     def _renew(self, member: Member, card: Card, now: float) -> None:
         """A member says something new of itself."""
         (incarnation, run, _), (before, run_before, _) = card.version, member.card.version
-        was_lost = member.state is MemberState.UNREACHABLE
+        was_silent, was_lost = self._is_silent(member), member.state is MemberState.UNREACHABLE
         self.view.renew(member, card)
         if run != run_before:
             if member.former_run == run:
@@ -614,8 +614,10 @@ class Membership:
             self._tell(card, now)
         elif member.near or member.watched:
             self._quiet.put(card.node, card, news_bytes(card))
-        if was_lost and member.state is MemberState.ALIVE:
-            self._found_again(member, now)
+        if was_silent and member.state is MemberState.ALIVE:
+            if was_lost:
+                self._compare_with(member, now)
+            self._found_again(now)
 
     def _hear_of_self(self, card: Card, now: float) -> None:
         """A card of this identity that this run did not make: an earlier run's, or of another that runs now."""
@@ -671,6 +673,9 @@ class Membership:
             return
         self._suspects.file(suspicion)
         self._tell(accusation, now)
+        if accusation.accuser == self.node:
+            member.tries = 0
+            self._reconnects.plan(member, now)
 
     def _give_up_silent(self, now: float) -> None:
         for member in self._suspects.take_silent(self.view.members, now):
@@ -693,17 +698,22 @@ class Membership:
         self._effects.append(Changed(member.node, before, after, reason))
 
     def _reconnect(self, now: float) -> None:
-        member = self._reconnects.take_due(self.view.lost, now)
+        member = self._reconnects.take_due(self.view.members, self._is_silent, now)
         if member is not None:
             self._ping_member(member, now)
 
-    def _found_again(self, member: Member, now: float) -> None:
-        """An unreachable member is back. If many were lost, the network may be whole again: try them all."""
-        self._compare_with(member, now)
-        lost = self.view.lost
-        if len(lost) + 1 < HEALED_SHARE * (len(lost) + len(self.view.live)):
+    def _is_silent(self, member: Member) -> bool:
+        """Whether this site itself waits to hear from it: it is unreachable, or suspected by this site."""
+        if member.state is MemberState.UNREACHABLE:
+            return True
+        return self._buddies and member.suspicion is not None and self.node in member.suspicion.accusers
+
+    def _found_again(self, now: float) -> None:
+        """A silent member is back. If many were silent, the network may be whole again: try them all."""
+        silent = [member for member in self.view.members.values() if self._is_silent(member)]
+        if len(silent) + 1 < HEALED_SHARE * (len(self.view.lost) + len(self.view.live)):
             return
-        for other in lost.values():
+        for other in silent:
             other.tries = 0
             self._reconnects.soon(other, now)
 
@@ -767,8 +777,14 @@ class Membership:
 
     def _try_seeds(self, now: float) -> None:
         live = self.view.live
-        for seed in self._seeds.take_due(lambda seed: any(one.card.address == seed for one in live), now):
+        size = self._size(now)
+        for seed in self._seeds.take_due(lambda seed: any(one.card.address == seed for one in live), size, now):
             self._ping(None, seed, NO_VERSION, NO_VERSION, now)
+
+    def _size(self, now: float) -> float:
+        """How many members there may be: those live in view, or, if that is full, what the regions add up to."""
+        live = len(self.view.live)
+        return live if live < self.config.live else sum(region.sites for region in self._regions.summaries(now))
 
     def _do_chores(self, now: float) -> None:
         self._chores_at = now + self.config.facts_interval_s

@@ -1,9 +1,13 @@
-"""When to try an unreachable member again: ever more seldom, but never never, so that halves find each other again."""
+"""When to try a silent member again: ever more seldom, but never never, so that halves find each other again.
+
+Silent is who is unreachable, and whom this site suspects itself: after a partition a suspect may have heard of no
+accusation, and would not refute before its time is over.
+"""
 
 import heapq
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from footloose.core.identity import NodeId
 from footloose.membership.config import Config
@@ -12,6 +16,8 @@ from footloose.membership.view import Member
 PER_LEAST_PAUSE = 16
 """Members tried at most in the shortest pause before one is tried again."""
 _DOUBLINGS = 16
+_DOUBLINGS_OF_SUSPECTS = 2
+"""A suspect has only so long to refute, so it is told again sooner."""
 
 
 class Reconnects:
@@ -30,7 +36,8 @@ class Reconnects:
 
     def plan(self, member: Member, now: float) -> None:
         """Try it after its next pause."""
-        pause_s = self._config.reconnect_least_s * 2.0 ** min(member.tries, _DOUBLINGS)
+        doublings = _DOUBLINGS if member.suspicion is None else _DOUBLINGS_OF_SUSPECTS
+        pause_s = self._config.reconnect_least_s * 2.0 ** min(member.tries, doublings)
         member.tries += 1
         self._plan_at(member, now + min(pause_s, self._config.reconnect_most_s) * (0.5 + self._rng.random() / 2))
 
@@ -39,12 +46,14 @@ class Reconnects:
         if member.try_at - now > self._config.gossip_interval_s:
             self._plan_at(member, now)
 
-    def take_due(self, lost: Mapping[NodeId, Member], now: float) -> Member | None:
+    def take_due(
+        self, members: Mapping[NodeId, Member], is_silent: Callable[[Member], bool], now: float
+    ) -> Member | None:
         """One member to try now, planned anew for the next time; the next may be taken a little later."""
         while self._plan and self._plan[0][0] <= now:
             due_at, _, node = heapq.heappop(self._plan)
-            member = lost.get(node)
-            if member is not None and member.try_at == due_at:
+            member = members.get(node)
+            if member is not None and member.try_at == due_at and is_silent(member):
                 self._free_at = now + self._config.reconnect_least_s / PER_LEAST_PAUSE
                 self.plan(member, now)
                 return member

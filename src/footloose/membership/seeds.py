@@ -9,8 +9,13 @@ from footloose.core.limits import MEMBERSHIP_MET, MEMBERSHIP_SEEDS
 from footloose.model.site import Endpoint
 
 MOST_S = 60.0
-"""Longest pause between two tries of a seed that is not among the live members."""
-_DOUBLINGS = 10
+"""Longest pause between two tries of a seed that is not among the live members, in a small system…"""
+SHARED_S = 1.0
+"""…and in a large one, for each member. Together they try a seed about twice a second, however many they are:
+often enough to find out soon that a partition has healed, as one who finds out tells the rest."""
+LONGEST_S = 3600.0
+"""…but at most so long, as how many there are is what others say."""
+_DOUBLINGS = 12
 
 
 class Seeds:
@@ -44,8 +49,8 @@ class Seeds:
         self._plan[seed] = (now, 0)
         self.deadline = now
 
-    def take_due(self, is_there: Callable[[Endpoint], bool], now: float) -> list[Endpoint]:
-        """Those to try now: due, and not among the live members."""
+    def take_due(self, is_there: Callable[[Endpoint], bool], size: float, now: float) -> list[Endpoint]:
+        """Those to try now: due, and not among the live members. ``size`` is how many members there may be."""
         due = []
         for seed, (at, tries) in list(self._plan.items()):
             if at > now:
@@ -56,8 +61,9 @@ class Seeds:
                     self._drop(seed)
                 continue
             due.append(seed)
-            pause_s = min(MOST_S, 2.0 ** min(tries, _DOUBLINGS)) * (0.5 + self._rng.random() / 2)
-            self._plan[seed] = (now + pause_s, tries + 1)
+            most_s = min(LONGEST_S, max(MOST_S, size * SHARED_S))
+            pause_s = min(most_s, 2.0 ** min(tries, _DOUBLINGS))
+            self._plan[seed] = (now + pause_s * (0.5 + self._rng.random() / 2), tries + 1)
         self.deadline = min((at for at, _ in self._plan.values()), default=math.inf)
         return due
 

@@ -139,13 +139,21 @@ class NodeDial:
         for answer in self._waiting.values():
             answer.cancel()
 
+    def _ended(self) -> None:
+        self._loop.remove_reader(self._end)
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(OSError("the node makes no connections any more"))
+
     def _readable(self) -> None:
         try:
             packet, descriptors, _, _ = socket.recv_fds(self._end, _PACKET_BYTES, 1)
         except BlockingIOError:
             return
+        except OSError:
+            packet, descriptors = b"", []
         if not packet:
-            self._loop.remove_reader(self._end)
+            self._ended()
             return
         made = [socket.socket(fileno=descriptor) for descriptor in descriptors]
         try:

@@ -170,6 +170,11 @@ class Workers:
         """How each worker stands."""
         return tuple(slot.status for slot in self._slots)
 
+    @property
+    def running(self) -> list[ServiceId]:
+        """The services whose guests run at this moment."""
+        return self.named(frozenset().union(*(slot.running for slot in self._slots)))
+
     def begin(self) -> None:
         """Bind the gateway's socket and start the processes, which take a while to load; none serves before the start.
 
@@ -356,6 +361,10 @@ class _Slot:
         if life is None:
             return WorkerStatus(self._config.index, None, self.restarts, serving=False, version=-1)
         return WorkerStatus(self._config.index, life.pid, self.restarts, life.version >= 0, life.version, life.confined)
+
+    @property
+    def running(self) -> frozenset[int]:
+        return self._life.running() if self._life is not None else frozenset()
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._supervise(), name=f"worker-{self._config.index}")

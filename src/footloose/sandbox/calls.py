@@ -35,6 +35,7 @@ _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _EQUAL, _MASKED = 4, 7
 _THREADS, _OPTIMIZE = 4, 8
 _WORD = 0xFFFF_FFFF
+_LIBRARY = "libseccomp.so.2"
 
 
 class NoFilter(Exception):
@@ -55,7 +56,7 @@ class CallFilter:
 
     def __init__(self) -> None:
         try:
-            self._library = ctypes.CDLL("libseccomp.so.2")
+            self._library = ctypes.CDLL(_LIBRARY)
         except OSError as error:
             raise NoFilter(f"libseccomp cannot be loaded: {error}") from error
         self._library.seccomp_init.restype = ctypes.c_void_p

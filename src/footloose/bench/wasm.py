@@ -223,7 +223,8 @@ async def _load(wrk: Path, url: str, pids: list[int], plan: Plan) -> _Round:
 
 async def _wrk(wrk: Path, url: str, seconds: int, plan: Plan) -> str:
     process = await asyncio.create_subprocess_exec(
-        str(wrk), "-t1", f"-c{plan.connections}", f"-d{seconds}s", "--latency", url, stdout=asyncio.subprocess.PIPE
+        *(str(wrk), "-t1", f"-c{plan.connections}", f"-d{seconds}s", "--timeout", "30s", "--latency", url),
+        stdout=asyncio.subprocess.PIPE,
     )
     said = (await process.communicate())[0].decode()
     if process.returncode != 0 or "Non-2xx" in said or "Socket errors" in said:

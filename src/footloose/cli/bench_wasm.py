@@ -56,9 +56,6 @@ def _print(result: wasm_bench.Result) -> None:
     console.print(starts, "", table, sep="\n")
     for reason in result.skipped:
         click.echo(f"left out: {reason}")
-    times, cpu_us, (p50_us, p99_us) = (
-        wasm_bench.WANTED_TIMES_WORKERD,
-        wasm_bench.WANTED_CPU_US,
-        wasm_bench.WANTED_START_US,
-    )
+    times, cpu_us = wasm_bench.WANTED_TIMES_WORKERD, wasm_bench.WANTED_CPU_US
+    p50_us, p99_us = wasm_bench.WANTED_START_US
     click.echo(f"Bars: {times} x workerd, {cpu_us:.0f} us a request; in process {p50_us:.0f} and {p99_us:.0f} us.")

@@ -70,7 +70,7 @@ REJOIN_S = 30.0
 """Shortest time between two times a node makes itself known anew."""
 REJOIN_LOST_SHARE = 0.2
 """A lost contact that returns means a partition has healed if so many of all contacts were lost."""
-BOOTSTRAP_CHECK_S = 5.0
+BOOTSTRAP_CHECK_S = 30.0
 """How often it is looked at whether a bootstrap endpoint is still among the contacts."""
 BOOTSTRAP_RETRY_S = 60.0
 """Longest pause between two tries of a bootstrap endpoint that is not among the good contacts."""

@@ -258,6 +258,20 @@ def test_a_site_that_refused_is_asked_again_as_soon_as_it_may_be_though_nothing_
     assert NEAR_AT.node in asked(effects)
 
 
+def test_the_loop_never_wants_to_be_woken_at_a_moment_it_was_woken_at() -> None:
+    scene = Scene(an_app())
+    placed(scene)
+    scene.copy_event(NEAR_AT, LeaseAnswered(refused="full"))
+    end = running_in(scene).refusals[NEAR_AT.node].until + 60.0
+    wakes = 0
+    while (due := scene.loop.next_deadline()) is not None and due < end:
+        scene.now = due
+        scene.loop.wake(due)
+        assert (scene.loop.next_deadline() or end) > due
+        wakes += 1
+    assert 0 < wakes < 200
+
+
 # Customers
 
 

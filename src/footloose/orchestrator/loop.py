@@ -161,8 +161,9 @@ class Loop:
 
     def _house_due(self) -> float:
         """When to keep house next: now and then, and when a site that refused may be asked again."""
-        over = [refusal.until for running in self.services.values() for refusal in running.refusals.values()]
-        return min([self._kept_house_at + HOUSEKEEPING_S, *over])
+        since = self._kept_house_at
+        refusals = [refusal for running in self.services.values() for refusal in running.refusals.values()]
+        return min([since + HOUSEKEEPING_S, *(one.until for one in refusals if one.until > since)])
 
     # Start and stop of services at this site
 

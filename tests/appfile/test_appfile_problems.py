@@ -136,6 +136,7 @@ CASES = [
         footloose("budget: {copies: 0}\nfollow_users: true"),
         *(6, 24, "services.web.x-footloose.budget.copies", "follow_users is true", "follow_users: false"),
     ),
+    (footloose("instances: hot"), 6, 18, "services.web.x-footloose.instances", "not `hot`", "warm"),
     (footloose("follow_users: yes"), 6, 21, "services.web.x-footloose.follow_users", "not `yes`", "true"),
     (
         footloose(f"where: {{providers: {{allow: [{PROVIDER}], deny: [{PROVIDER}]}}}}"),

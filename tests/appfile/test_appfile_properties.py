@@ -63,7 +63,19 @@ KEYS = st.sampled_from(
     (
         *("name", "services", "web", "image", "platform", "environment", "mem_limit", "deploy", "resources", "limits"),
         *("memory", "x-footloose", "guest", "route", "host", "path", "slo", "latency", "budget", "copies", "price"),
-        *("time", "output", "where", "regions", "providers", "allow", "deny", "placement", "follow_users", "state"),
+        *(
+            "time",
+            "output",
+            "where",
+            "regions",
+            "providers",
+            "allow",
+            "deny",
+            "placement",
+            "follow_users",
+            "state",
+            "instances",
+        ),
         *("ports", "x-other", "version", "<<"),
     )
 )
@@ -73,7 +85,7 @@ LEAVES = (
     | st.integers()
     | st.floats()
     | st.text(max_size=8)
-    | st.sampled_from(["./a.wasm", "30ms", "16MiB", "handler", "/", "none", "A=b"])
+    | st.sampled_from(["./a.wasm", "30ms", "16MiB", "handler", "warm", "/", "none", "A=b"])
 )
 TREES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5))
 

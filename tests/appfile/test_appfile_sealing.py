@@ -9,7 +9,7 @@ from footloose.core.digest import digest_of
 from footloose.core.errors import LocalError
 from footloose.core.identity import Identity
 from footloose.core.limits import ARTIFACT_BYTES
-from footloose.model.app import App, GuestKind, HttpRoute, Service
+from footloose.model.app import App, GuestKind, HttpRoute, Instances, Service
 from footloose.model.appfile import AppDraft, AppFileError, load_app_file, read_artifacts, seal
 
 MODULE = b"\0asm\x01\0\0\0"
@@ -84,6 +84,18 @@ def test_a_module_of_another_kind_than_the_file_says_is_refused(
     draft = draft_of("name: pulse\nservices: {web: {image: ./a.wasm, x-footloose: {guest: command}}}")
     with pytest.raises(AppFileError, match="by its exports"):
         read_artifacts(draft, is_a_handler)
+
+
+def test_a_handler_may_be_warm_and_a_command_may_not(tmp_path: Path, draft_of: Callable[[str], AppDraft]) -> None:
+    (tmp_path / "a.wasm").write_bytes(MODULE)
+    text = "name: pulse\nservices:\n  web: {{image: ./a.wasm, x-footloose: {{guest: {kind}, instances: warm}}}}"
+    warm = draft_of(text.format(kind="handler"))
+    assert seal(warm, OWNER, read_artifacts(warm, None)).services[0].instances is Instances.WARM
+    with pytest.raises(AppFileError) as caught:
+        read_artifacts(draft_of(text.format(kind="command")), None)
+    (problem,) = caught.value.problems
+    assert (problem.at.line, problem.key) == (3, "services.web.x-footloose.instances")
+    assert "ends with each request" in problem.what
 
 
 def test_what_an_inspector_objects_to_is_reported_at_the_image_line(

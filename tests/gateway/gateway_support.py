@@ -15,7 +15,7 @@ from footloose.gateway.exchange import Whole
 from footloose.gateway.server import Gateway
 from footloose.gateway.shared import GatewayConfig
 from footloose.gateway.tls import Certificate
-from footloose.model.app import GuestKind, Limits, ServiceId
+from footloose.model.app import GuestKind, Instances, Limits, ServiceId
 from footloose.model.guest import Exchange, Gone, Guest, GuestAnswer, GuestError, GuestFault
 from footloose.model.network import Prefix
 from footloose.model.routing import Moved, Redirect, RoutingTable, ServiceRoute, WorkerReport
@@ -75,7 +75,10 @@ class FakeRuntime:
         self.handlers = handlers
         self.loaded: list[str] = []
 
-    def load(self, compiled: Path, _kind: GuestKind, _limits: Limits) -> Guest:
+    def tidy(self) -> None:
+        """Nothing rests here."""
+
+    def load(self, compiled: Path, _kind: GuestKind, _limits: Limits, _instances: Instances) -> Guest:
         self.loaded.append(compiled.name)
         if compiled.name not in self.handlers:
             raise LocalError("no such guest", where=str(compiled))

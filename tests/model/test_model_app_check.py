@@ -10,7 +10,7 @@ from footloose.core.digest import Digest, digest_of
 from footloose.core.errors import RemoteError
 from footloose.core.identity import Identity
 from footloose.core.limits import APP_BYTES, GUEST_TIME_CEILING_MS, SERVICES_PER_APP
-from footloose.model.app import App, GuestKind, Limits, Service, check_app, open_app
+from footloose.model.app import App, GuestKind, Instances, Limits, Service, check_app, open_app
 
 OWNER = Identity.from_seed(b"o" * 32)
 OTHER = Identity.from_seed(b"x" * 32)
@@ -56,6 +56,7 @@ def test_an_app_signed_by_somebody_else_is_refused() -> None:
         (with_service(limits=Limits(time_ms=0.0)), "time"),
         (with_service(limits=Limits(time_ms=GUEST_TIME_CEILING_MS + 1)), "time"),
         (with_service(limits=Limits(output_bytes=-1)), "output"),
+        (with_service(guest=GuestKind.COMMAND, instances=Instances.WARM), "only a handler can be warm"),
         (with_service(environment=(("A=B", "1"),)), "not a variable"),
         (with_service(environment=(("A", "1\x002"),)), "not a variable"),
         (with_service(environment=(("A", "x" * APP_BYTES),)), "more than"),

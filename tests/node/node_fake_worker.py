@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from footloose.core.errors import LocalError
-from footloose.model.app import GuestKind, Limits
+from footloose.model.app import GuestKind, Instances, Limits
 from footloose.model.guest import GuestAnswer
 from footloose.node.control import WorkerConfig
 from footloose.node.worker import serve
@@ -41,7 +41,10 @@ class Guest:
 class Runtime:
     """Loads guests by name."""
 
-    def load(self, compiled: Path, _kind: GuestKind, _limits: Limits) -> Guest:
+    def tidy(self) -> None:
+        """Nothing rests here."""
+
+    def load(self, compiled: Path, _kind: GuestKind, _limits: Limits, _instances: Instances) -> Guest:
         if compiled.name == "freeze":
             time.sleep(1000)  # the loop stands still
         if compiled.name == "missing":

@@ -20,7 +20,7 @@ from footloose.core.digest import Digest, digest_of
 from footloose.core.errors import LimitExceeded, LocalError, RemoteError
 from footloose.core.limits import CONTROL_FRAME_BYTES, WORKER_RESTART_S
 from footloose.gateway.tls import Certificate
-from footloose.model.app import GuestKind, ServiceId
+from footloose.model.app import GuestKind, Instances, ServiceId
 from footloose.model.network import Observation, Prefix
 from footloose.model.routing import RoutingTable, ServiceRoute, WorkerReport
 from footloose.model.site import Endpoint
@@ -400,7 +400,11 @@ async def test_the_real_worker_serves_a_real_guest(made: Made, tmp_path: Path) -
     routes = tuple(ServiceRoute(service(name), digest(name), kind) for name, kind in kinds.items())
     workers.push(RoutingTable(1, routes), {digest(name): str(path) for name, path in compiled.items()})
     await workers.applied(1)
+    warm = ServiceRoute(service("warm"), digest("hello_handler"), GuestKind.HANDLER, instances=Instances.WARM)
+    workers.push(RoutingTable(2, (*routes, warm)), {digest(name): str(path) for name, path in compiled.items()})
+    await workers.applied(2)
     for _ in range(30):  # first in threads, then on the loop
+        assert await fetch(workers, "warm", "/there") == "Hello from a handler: GET /there\n"
         assert await fetch(workers, "hello_handler", "/there") == "Hello from a handler: GET /there\n"
         assert await fetch(workers, "hello_command", "/here") == "Hello from a command: GET /here\n"
 

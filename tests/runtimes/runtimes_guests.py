@@ -6,7 +6,7 @@ from pathlib import Path
 import wasmtime
 
 from footloose.core.digest import digest_of
-from footloose.model.app import GuestKind, Limits
+from footloose.model.app import GuestKind, Instances, Limits
 from footloose.model.guest import GuestAnswer, GuestError
 from footloose.runtimes.wasm.cache import compiled_path, write_compiled
 from footloose.runtimes.wasm.engine import compiling_engine
@@ -52,9 +52,11 @@ class Workshop:
             write_compiled(target, bytes(wasmtime.Module(self._engine, content).serialize()))
         return target
 
-    def load(self, runtime: WasmRuntime, name: str, limits: Limits = LIMITS) -> WasmGuest:
+    def load(
+        self, runtime: WasmRuntime, name: str, limits: Limits = LIMITS, instances: Instances = Instances.FRESH
+    ) -> WasmGuest:
         """A guest, ready to be called."""
-        return runtime.load(self.compile(wasm(name)), kind_of(name), limits)
+        return runtime.load(self.compile(wasm(name)), kind_of(name), limits, instances)
 
 
 def outcome(guest: WasmGuest, body: bytes = b"") -> GuestAnswer | GuestError:

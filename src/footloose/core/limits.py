@@ -138,8 +138,14 @@ GUEST_MEMORY_MOST_BYTES = 256 * 1024 * 1024
 """Largest memory any instance can have, whatever its service asks for."""
 GUEST_STACK_BYTES = 512 * 1024
 """Call stack of one instance, out of the calling thread's."""
-GUEST_INSTANCES = 128
-"""Instances alive at once in one worker: at most one per thread that is answering."""
+WARM_INSTANCES = 64
+"""Instances of warm services that rest in one worker, of all services together."""
+WARM_CALLS = 10_000
+"""Requests that one warm instance answers; then another takes its place."""
+WARM_IDLE_S = 10.0
+"""A warm instance that no request came to for so long is thrown away."""
+GUEST_INSTANCES = 128 + WARM_INSTANCES
+"""Instances alive at once in one worker: at most one per thread that is answering, and those that rest."""
 COMPILE_TIME_S = 60.0
 """Longest one compilation of a module may take."""
 COMPILE_MEMORY_BYTES = 2 * 1024 * 1024 * 1024

@@ -153,6 +153,7 @@ class Gateway:
         while True:
             await asyncio.sleep(self._config.sweep_s)
             self._shared.tick()
+            self._services.tidy()
             now_s = self._shared.tick_s
             for connection in list(self._shared.connections):
                 connection.sweep(now_s)

@@ -39,10 +39,11 @@ class Served:
     def runs_same(self, route: ServiceRoute, compiled: Path | None) -> bool:
         """Whether the guest loaded for this entry is the one ``route`` wants."""
         own = self.route
-        return self.guest is not None and (own.artifact, own.guest, own.limits, self.compiled) == (
+        return self.guest is not None and (own.artifact, own.guest, own.limits, own.instances, self.compiled) == (
             route.artifact,
             route.guest,
             route.limits,
+            route.instances,
             compiled,
         )
 
@@ -75,6 +76,10 @@ class Services:
         self.version = table.version
         return True
 
+    def tidy(self) -> None:
+        """Give back what guests have left idle for long."""
+        self._runtime.tidy()
+
     def _served(self, route: ServiceRoute, compiled: Path | None, before: Served | None) -> Served:
         if before is not None and before.runs_same(route, compiled):
             return before if before.route == route else Served(route, compiled, before.guest, before.pace)
@@ -85,7 +90,7 @@ class Services:
             self._complain(route.service, f"artifact {route.artifact} is not compiled here")
             return None
         try:
-            return self._runtime.load(compiled, route.guest, route.limits)
+            return self._runtime.load(compiled, route.guest, route.limits, route.instances)
         except FootlooseError as error:
             self._complain(route.service, f"cannot be loaded: {error}")
             return None

@@ -51,6 +51,15 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     output_bytes: int = GUEST_OUTPUT_BYTES
 
 
+class Instances(Enum):
+    """How many requests one instance of a service answers."""
+
+    FRESH = "fresh"
+    """One: each request has an instance of its own, and nothing of it is left."""
+    WARM = "warm"
+    """Many, one after the other, with its memory kept between them as long as that serves. Handlers only."""
+
+
 class Slo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the owner wants users to have. ``latency_ms`` is the round trip from a user to its nearest copy."""
 
@@ -88,6 +97,7 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     route: HttpRoute | None = None
     environment: tuple[tuple[str, str], ...] = ()
     limits: Limits = Limits()
+    instances: Instances = Instances.FRESH
     slo: Slo = Slo()
     budget: Budget = Budget()
     where: Where = Where()
@@ -162,6 +172,8 @@ def _check_service(service: Service, where: str) -> None:
     ):
         if not 0 < value <= most:
             raise LimitExceeded(f"{value:g} as the limit of {what}, where up to {most:g} is allowed", where=where)
+    if service.instances is Instances.WARM and service.guest is not GuestKind.HANDLER:
+        raise RemoteError("only a handler can be warm: a command ends with each request", where=where)
     for name, text in service.environment:
         if not _VARIABLE.match(name) or "\0" in text:
             raise RemoteError(f"{printable(name, 60)!r} is not a variable a guest can be given", where=where)

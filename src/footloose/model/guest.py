@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from footloose.core.errors import FootlooseError
-from footloose.model.app import GuestKind, Limits
+from footloose.model.app import GuestKind, Instances, Limits
 
 
 class GuestAnswer(msgspec.Struct, frozen=True):
@@ -65,7 +65,7 @@ class Exchange(Protocol):
 
 
 class Guest(Protocol):
-    """A loaded module, ready to answer; every call is a fresh instance."""
+    """A loaded module, ready to answer; every call is a fresh instance, unless it was loaded to be warm."""
 
     @property
     def streams(self) -> bool:
@@ -91,6 +91,10 @@ class Guest(Protocol):
 class Runtime(Protocol):
     """Loads compiled artifacts."""
 
-    def load(self, compiled: Path, kind: GuestKind, limits: Limits) -> Guest:
+    def load(self, compiled: Path, kind: GuestKind, limits: Limits, instances: Instances) -> Guest:
         """A guest from what this site compiled itself. Raises :class:`LocalError` if it cannot be loaded."""
+        ...
+
+    def tidy(self) -> None:
+        """Give back instances that have been idle for long. To be called every second or so, on any thread."""
         ...

@@ -3,7 +3,7 @@
 import msgspec
 
 from footloose.core.digest import Digest
-from footloose.model.app import GuestKind, HttpRoute, Limits, ServiceId
+from footloose.model.app import GuestKind, HttpRoute, Instances, Limits, ServiceId
 from footloose.model.network import Observation, Prefix
 
 
@@ -32,6 +32,7 @@ class ServiceRoute(msgspec.Struct, frozen=True):
     artifact: Digest
     guest: GuestKind
     limits: Limits = Limits()
+    instances: Instances = Instances.FRESH
     environment: tuple[tuple[str, str], ...] = ()
     route: HttpRoute | None = None
     redirects: tuple[Redirect, ...] = ()

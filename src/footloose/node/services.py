@@ -102,6 +102,7 @@ class Services:
             artifact=spec.artifact,
             guest=spec.guest,
             limits=spec.limits,
+            instances=spec.instances,
             environment=(*spec.environment, *own),
             route=hosted.route,
             redirects=hosted.redirects,

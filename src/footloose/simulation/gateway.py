@@ -22,7 +22,7 @@ from footloose.gateway.reporting import Reporter
 from footloose.gateway.responses import Response
 from footloose.gateway.routes import Authority
 from footloose.gateway.services import Served, Services
-from footloose.model.app import GuestKind, Limits, ServiceId
+from footloose.model.app import GuestKind, Instances, Limits, ServiceId
 from footloose.model.guest import Exchange, GuestAnswer
 from footloose.model.network import prefix_of
 from footloose.model.routing import RoutingTable, WorkerReport
@@ -78,9 +78,12 @@ class _Nothing:
 class _Runtime:
     """Loads anything."""
 
-    def load(self, compiled: Path, kind: GuestKind, limits: Limits) -> _Nothing:  # noqa: ARG002  the interface
+    def load(self, _compiled: Path, _kind: GuestKind, _limits: Limits, _instances: Instances) -> _Nothing:
         """A guest."""
         return _Nothing()
+
+    def tidy(self) -> None:
+        """Nothing rests here."""
 
 
 class _Connection:

@@ -4,23 +4,25 @@ from pathlib import Path
 
 import msgspec
 
-from footloose.model.app import Budget, GuestKind, HttpRoute, Limits, Slo, Where
+from footloose.model.app import Budget, GuestKind, HttpRoute, Instances, Limits, Slo, Where
 from footloose.model.appfile.problems import Spot
 
 
 class ServiceDraft(msgspec.Struct, frozen=True):
     """One service. ``image`` is where its module lies, ``image_at`` where the file says so.
 
-    ``guest`` is None where the file leaves it to the module's exports.
+    ``instances_at`` is where it says what instances are. ``guest`` is None where the module's exports are to tell.
     """
 
     name: str
     image: Path
     image_at: Spot = Spot()
+    instances_at: Spot = Spot()
     guest: GuestKind | None = None
     route: HttpRoute | None = None
     environment: tuple[tuple[str, str], ...] = ()
     limits: Limits = Limits()
+    instances: Instances = Instances.FRESH
     slo: Slo = Slo()
     budget: Budget = Budget()
     where: Where = Where()

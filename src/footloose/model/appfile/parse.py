@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from footloose.core.limits import APP_FILE_BYTES, GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES, GUEST_TIME_MS
-from footloose.model.app import Budget, GuestKind, Limits, Slo, Where
+from footloose.model.app import Budget, GuestKind, Instances, Limits, Slo, Where
 from footloose.model.appfile.document import Document, read_document
 from footloose.model.appfile.draft import AppDraft, ServiceDraft
 from footloose.model.appfile.problems import AppFileError, Problem, Spot
@@ -57,6 +57,8 @@ def _service(document: Document, name: str, service: Mapping[str, Any], base: Pa
         route=route_of(service),
         environment=tuple((name, value) for _, name, value in environment_of(document, path, service)),
         limits=_limits(service),
+        instances=Instances(own.get("instances", Instances.FRESH.value)),
+        instances_at=document.value_spot((*path, "x-footloose", "instances")) if "instances" in own else Spot(),
         slo=Slo(milliseconds(latency) if latency is not None else None),
         budget=budget,
         where=Where(

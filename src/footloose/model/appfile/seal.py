@@ -10,7 +10,7 @@ from footloose.core.digest import Digest, digest_of
 from footloose.core.errors import FootlooseError
 from footloose.core.identity import NodeId
 from footloose.core.limits import APP_BYTES, ARTIFACT_BYTES
-from footloose.model.app import App, GuestKind, Service
+from footloose.model.app import App, GuestKind, Instances, Service
 from footloose.model.appfile.draft import AppDraft, ServiceDraft
 from footloose.model.appfile.problems import AppFileError, Problem, Spot
 
@@ -46,7 +46,10 @@ def read_artifacts(draft: AppDraft, inspect: Inspect | None) -> Mapping[str, Art
     for service in draft.services:
         try:
             content = _read_module(service.image)
-            artifacts[service.name] = Artifact(digest_of(content), content, _kind(service, content, inspect))
+            kind = _kind(service, content, inspect)
+            artifacts[service.name] = Artifact(digest_of(content), content, kind)
+            if service.instances is Instances.WARM and kind is not GuestKind.HANDLER:
+                problems.append(_not_warm(service))
         except _Unfit as unfit:
             what, fix = unfit.args
             problems.append(Problem(service.image_at, f"services.{service.name}.image", what, fix))
@@ -73,12 +76,19 @@ def _sealed(draft: ServiceDraft, artifact: Artifact) -> Service:
         route=draft.route,
         environment=draft.environment,
         limits=draft.limits,
+        instances=draft.instances,
         slo=draft.slo,
         budget=draft.budget,
         where=draft.where,
         placement=draft.placement,
         follow_users=draft.follow_users,
     )
+
+
+def _not_warm(service: ServiceDraft) -> Problem:
+    what = f"{service.image} is a command, which ends with each request, so it cannot be warm"
+    key = f"services.{service.name}.x-footloose.instances"
+    return Problem(service.instances_at, key, what, "leave `instances` out, or build a handler")
 
 
 def _read_module(path: Path) -> bytes:

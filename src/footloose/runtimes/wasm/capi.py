@@ -27,7 +27,7 @@ from footloose.model.app import GuestKind, Limits
 from footloose.runtimes.wasm.call import Call, HostFunction, enter_host
 from footloose.runtimes.wasm.contract import ALLOC, EXPORTS, HANDLE, IMPORTS, MEMORY, START
 from footloose.runtimes.wasm.engine import ENGINE_VERSION
-from footloose.runtimes.wasm.guest import Trapped
+from footloose.runtimes.wasm.instance import Trapped
 from footloose.runtimes.wasm.interface import function_type
 from footloose.runtimes.wasm.memory import GuestMemory
 
@@ -199,7 +199,7 @@ class FastModule:
 
 
 class FastInstance:
-    """One request's own instance (:class:`footloose.runtimes.wasm.guest.Instance`), used on the thread that made it."""
+    """One request's own instance (:class:`footloose.runtimes.wasm.guest.Instance`), used on one thread at a time."""
 
     __slots__ = ("_complete", "_module", "_store", "call", "context", "frame")
 
@@ -243,6 +243,12 @@ class FastInstance:
         if not self._complete:
             _caller_export_get(caller, _MEMORY_NAME, len(_MEMORY_NAME), self.frame.memory_extern_at)
         return self._memory()
+
+    def renew(self, call: Call, ticks: int) -> None:
+        """Use it on this thread for another call, to be stopped after so many ticks."""
+        self.call = call
+        _current.instance = self
+        _set_epoch_deadline(self.context, ticks)
 
     def close(self) -> None:
         """Throw it away."""

@@ -1,7 +1,6 @@
 """How a request goes through an instance, whichever path runs it, and what each kind of failure is called."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import wasmtime
 
@@ -10,59 +9,22 @@ from footloose.core.limits import GUEST_MEMORY_MOST_BYTES
 from footloose.model.app import GuestKind, Limits
 from footloose.model.guest import Exchange, GuestAnswer, GuestError, GuestFault
 from footloose.runtimes.wasm.call import Call
-from footloose.runtimes.wasm.memory import GuestMemory, OutOfBounds
+from footloose.runtimes.wasm.instance import Instance, LinkedModule, Trapped
+from footloose.runtimes.wasm.memory import OutOfBounds
 from footloose.runtimes.wasm.request import environment_of, scgi_of
 from footloose.runtimes.wasm.ticker import Allowance, Ticker, ticks_for
-
-
-class Trapped(Exception):
-    """The engine stopped the guest, for ``code`` or, if its call says so, because a host function wanted it to."""
-
-    def __init__(self, code: wasmtime.TrapCode | None) -> None:
-        self.code = code
-        super().__init__(code)
-
-
-class Instance(Protocol):
-    """A fresh instance of a module: one request's own. All but :meth:`close` raise :class:`Trapped`."""
-
-    def allocate(self, length: int) -> int:
-        """Call ``footloose_alloc``."""
-        ...
-
-    def handle(self, at: int, length: int) -> int:
-        """Call ``footloose_handle``; the result is unsigned."""
-        ...
-
-    def start(self) -> None:
-        """Call ``_start``."""
-        ...
-
-    def memory(self) -> GuestMemory:
-        """Its memory, as large as it is now."""
-        ...
-
-    def close(self) -> None:
-        """Throw it away."""
-        ...
-
-
-class LinkedModule(Protocol):
-    """A module with its imports met, as one of the two paths holds it."""
-
-    def instantiate(self, call: Call, limits: Limits, ticks: int) -> Instance:
-        """A fresh instance, to be stopped after so many ticks.
-
-        Raises :class:`Trapped`, or :class:`LocalError` if there is no room for it.
-        """
-        ...
+from footloose.runtimes.wasm.warm import Resting, WarmInstances
 
 
 class WasmGuest:
     """A loaded module, ready to answer (:class:`footloose.model.guest.Guest`). Calls may come from many threads."""
 
-    def __init__(self, module: LinkedModule, kind: GuestKind, limits: Limits, ticker: Ticker) -> None:
+    def __init__(
+        self, module: LinkedModule, kind: GuestKind, limits: Limits, ticker: Ticker, warm: WarmInstances | None = None
+    ) -> None:
         self._module = module
+        self._warm = warm
+        """Where its instances rest between requests; None if each is used once."""
         self._answer = self._answer_handler if kind is GuestKind.HANDLER else self._answer_command
         self.streams = kind is GuestKind.COMMAND
         self._limits = limits
@@ -70,7 +32,7 @@ class WasmGuest:
         self._ticker = ticker
 
     def call(self, environment: Sequence[tuple[str, str]], body: bytes) -> GuestAnswer:
-        """Answer one request in a fresh instance.
+        """Answer one request, in a fresh instance unless this guest is a warm handler.
 
         Raises :class:`GuestError` if the guest fails; :class:`LocalError` if the request has no CGI form, or more
         instances are alive than the engine has room for.
@@ -80,7 +42,8 @@ class WasmGuest:
     def _answer_handler(self, environment: Sequence[tuple[str, str]], body: bytes) -> GuestAnswer:
         request = scgi_of(environment, body)
         call = Call((), b"", self._limits.output_bytes)
-        return GuestAnswer(self._run(call, request), bytes(call.log))
+        run = self._run if self._warm is None else self._run_warm
+        return GuestAnswer(run(call, request), bytes(call.log))
 
     def _answer_command(self, environment: Sequence[tuple[str, str]], body: bytes) -> GuestAnswer:
         call = Call(environment_of(environment, len(body)), body, self._limits.output_bytes)
@@ -112,6 +75,37 @@ class WasmGuest:
             if instance is not None:
                 instance.close()
         return b""
+
+    def _run_warm(self, call: Call, request: bytes) -> bytes:
+        """In an instance that rests, or else in a new one; it rests again only if nothing went wrong."""
+        assert self._warm is not None  # noqa: S101  asked by the caller
+        resting = self._warm.take(self)
+        rests = False
+        self._ticker.enter(call)
+        try:
+            if resting is None:
+                instance = self._module.instantiate(call, self._limits, self._ticks)
+                resting = Resting(instance, instance.memory().size)
+            else:
+                resting.instance.renew(call, self._ticks)
+            answer = _exchange(call, resting.instance, request)
+            rests = self._may_rest(resting)
+        except Trapped as trapped:
+            _check_stopped(call)
+            raise self._failure(trapped, call, resting.instance if resting is not None else None) from None
+        else:
+            return answer
+        finally:
+            self._ticker.leave(call)
+            if rests and resting is not None:
+                self._warm.put(self, resting)
+            elif resting is not None:
+                resting.instance.close()
+
+    def _may_rest(self, resting: Resting) -> bool:
+        """Whether it has not grown so much that the next request might find no room, and others none either."""
+        size = resting.instance.memory().size
+        return size == resting.first_bytes or 2 * size <= self._limits.memory_bytes
 
     def _failure(self, trapped: Trapped, call: Call, instance: Instance | None) -> GuestError:
         if trapped.code is wasmtime.TrapCode.INTERRUPT:

@@ -8,7 +8,7 @@ from footloose.core.errors import LocalError
 from footloose.model.app import GuestKind, Limits
 from footloose.runtimes.wasm.call import Call, HostFunction, enter_host
 from footloose.runtimes.wasm.contract import ALLOC, HANDLE, IMPORTS, MEMORY, START
-from footloose.runtimes.wasm.guest import Trapped
+from footloose.runtimes.wasm.instance import Trapped
 from footloose.runtimes.wasm.interface import function_type
 from footloose.runtimes.wasm.memory import GuestMemory
 
@@ -39,20 +39,31 @@ class PortableModule:
         store = wasmtime.Store(self._engine)
         store.set_limits(memory_size=limits.memory_bytes, instances=1, memories=1)
         store.set_epoch_deadline(ticks)
-        imports = [_import(store, function, call) for function in self._functions]
+        caller = _Caller(call)
+        imports = [_import(store, function, caller) for function in self._functions]
         try:
-            return PortableInstance(store, wasmtime.Instance(store, self._module, imports))
+            return PortableInstance(store, wasmtime.Instance(store, self._module, imports), caller)
         except wasmtime.Trap as trap:
             raise Trapped(trap.trap_code) from None
         except wasmtime.WasmtimeError as error:
             raise LocalError(str(error), where="wasmtime") from error
 
 
+class _Caller:
+    """Whose request an instance answers at present."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+
+
 class PortableInstance:
     """One request's own instance (:class:`footloose.runtimes.wasm.guest.Instance`)."""
 
-    def __init__(self, store: wasmtime.Store, instance: wasmtime.Instance) -> None:
+    def __init__(self, store: wasmtime.Store, instance: wasmtime.Instance, caller: _Caller) -> None:
         self._store = store
+        self._caller = caller
         self._exports = instance.exports(store)
 
     def allocate(self, length: int) -> int:
@@ -71,6 +82,11 @@ class PortableInstance:
         """Its memory, as large as it is now."""
         return _memory(self._store, self._exports[MEMORY])
 
+    def renew(self, call: Call, ticks: int) -> None:
+        """Use it for another call, to be stopped after so many ticks."""
+        self._caller.call = call
+        self._store.set_epoch_deadline(ticks)
+
     def close(self) -> None:
         """Throw it away."""
         self._store.close()
@@ -85,8 +101,9 @@ class PortableInstance:
             raise Trapped(trap.trap_code) from None
 
 
-def _import(store: wasmtime.Store, function: HostFunction, call: Call) -> wasmtime.Func:
+def _import(store: wasmtime.Store, function: HostFunction, instance: _Caller) -> wasmtime.Func:
     def run(caller: wasmtime.Caller, *parameters: int) -> int | None:
+        call = instance.call
         unsigned = [
             value & (_U32 if letter == "i" else _U64)
             for letter, value in zip(function.parameters, parameters, strict=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import wasmtime
 
 from footloose.core.errors import LocalError
-from footloose.model.app import GuestKind, Limits
+from footloose.model.app import GuestKind, Instances, Limits
 from footloose.runtimes.wasm import capi
 from footloose.runtimes.wasm.cache import FileState, file_state, verify_compiled
 from footloose.runtimes.wasm.engine import running_engine
@@ -15,6 +15,7 @@ from footloose.runtimes.wasm.guest import WasmGuest, check_limits
 from footloose.runtimes.wasm.interface import check_module
 from footloose.runtimes.wasm.portable import PortableLinker
 from footloose.runtimes.wasm.ticker import Ticker
+from footloose.runtimes.wasm.warm import WarmInstances
 
 _log = logging.getLogger(__name__)
 
@@ -36,10 +37,13 @@ class WasmRuntime:
         self._linker = capi.FastLinker(self._engine) if self.fast else PortableLinker(self._engine)
         self._ticker = Ticker(self._engine)
         self._modules: dict[FileState, wasmtime.Module] = {}
+        self._warm = WarmInstances()
         self._lock = threading.Lock()
         self._closed = False
 
-    def load(self, compiled: Path, kind: GuestKind, limits: Limits) -> WasmGuest:
+    def load(
+        self, compiled: Path, kind: GuestKind, limits: Limits, instances: Instances = Instances.FRESH
+    ) -> WasmGuest:
         """A guest from a file that :class:`~footloose.runtimes.wasm.compiler.Compiler` of this site wrote.
 
         Loading runs no code of the guest, but makes code in the file executable: never load a file from elsewhere.
@@ -49,9 +53,14 @@ class WasmRuntime:
         module = self._module(compiled)
         check_module(module, kind, limits, where=str(compiled))
         try:
-            return WasmGuest(self._linker.link(module, kind), kind, limits, self._ticker)
+            warm = self._warm if instances is Instances.WARM else None
+            return WasmGuest(self._linker.link(module, kind), kind, limits, self._ticker, warm)
         except wasmtime.WasmtimeError as error:
             raise LocalError(f"cannot be linked: {error}", where=str(compiled)) from error
+
+    def tidy(self) -> None:
+        """Throw away warm instances that have been idle for long. To be called every second or so."""
+        self._warm.tidy()
 
     def close(self) -> None:
         """Forget all modules and stop the ticker. No guest may be called any more."""
@@ -60,6 +69,7 @@ class WasmRuntime:
                 return
             self._closed = True
             self._modules.clear()
+        self._warm.close()
         self._ticker.close()
 
     def _module(self, compiled: Path) -> wasmtime.Module:

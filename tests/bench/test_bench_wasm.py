@@ -24,9 +24,10 @@ def test_a_short_run_measures_every_server_and_says_what_it_left_out(tmp_path: P
     result = msgspec.json.decode(out.read_bytes(), type=Result)
     assert json.loads(done.stdout) == json.loads(out.read_text())
     names = [row.name for row in result.rows]
-    assert names[:4] == ["constant", "fresh handler", "fresh command", "fresh handler, no sandbox"]
+    ours = ["constant", "fresh handler", "warm handler", "fresh command", "fresh handler, no sandbox"]
+    assert names[: len(ours)] == ours
     left_out = {reason.partition(":")[0] for reason in result.skipped}
-    assert left_out | set(names[4:]) == {"workerd", "node http"}
+    assert left_out | set(names[len(ours) :]) == {"workerd", "node http"}
     assert all(row.cpu_us > 0 and row.requests_s > 0 and 0 < row.p50_ms <= row.p99_ms for row in result.rows)
     by_name = {row.name: row for row in result.rows}
     assert by_name["constant"].cpu_us < by_name["fresh command"].cpu_us

@@ -22,7 +22,7 @@ from footloose.bench import peers
 from footloose.bench.figures import quantile
 from footloose.core.digest import Digest, digest_of
 from footloose.core.errors import LocalError
-from footloose.model.app import GuestKind, Limits, ServiceId
+from footloose.model.app import GuestKind, Instances, Limits, ServiceId
 from footloose.model.routing import RoutingTable, ServiceRoute
 from footloose.model.site import Endpoint
 from footloose.node.config import WORKER_USER
@@ -137,8 +137,9 @@ def _servers(
     skipped = []
     servers: dict[str, Callable[[], Running]] = {
         "constant": lambda: _peer(peers.constant()),
-        "fresh handler": lambda: _gateway(plan, folder, GuestKind.HANDLER, compiled, confined=True),
-        "fresh command": lambda: _gateway(plan, folder, GuestKind.COMMAND, compiled, confined=True),
+        "fresh handler": lambda: _gateway(plan, folder, GuestKind.HANDLER, compiled),
+        "warm handler": lambda: _gateway(plan, folder, GuestKind.HANDLER, compiled, instances=Instances.WARM),
+        "fresh command": lambda: _gateway(plan, folder, GuestKind.COMMAND, compiled),
         "fresh handler, no sandbox": lambda: _gateway(plan, folder, GuestKind.HANDLER, compiled, confined=False),
     }
     workerd = peers.found("workerd", Path(plan.workerd) if plan.workerd is not None else None)
@@ -189,7 +190,13 @@ async def _peer(running: AbstractAsyncContextManager[tuple[int, int]]) -> AsyncI
 
 @asynccontextmanager
 async def _gateway(
-    plan: Plan, folder: Path, kind: GuestKind, compiled: dict[GuestKind, Path], *, confined: bool
+    plan: Plan,
+    folder: Path,
+    kind: GuestKind,
+    compiled: dict[GuestKind, Path],
+    *,
+    confined: bool = True,
+    instances: Instances = Instances.FRESH,
 ) -> AsyncIterator[tuple[str, list[int]]]:
     """Workers as a node starts them."""
     digest: Digest = digest_of(kind.value.encode())
@@ -198,7 +205,8 @@ async def _gateway(
     workers = Workers(Endpoint("127.0.0.1", 0), plan.workers, folder / "run", lambda _: None, sandbox=sandbox)
     await workers.start()
     try:
-        workers.push(RoutingTable(1, (ServiceRoute(service, digest, kind),)), {digest: str(compiled[kind])})
+        route = ServiceRoute(service, digest, kind, instances=instances)
+        workers.push(RoutingTable(1, (route,)), {digest: str(compiled[kind])})
         await workers.applied(1)
         pids = [status.pid for status in workers.statuses if status.pid is not None]
         yield f"http://127.0.0.1:{workers.port}/{service}/a/path", pids

@@ -131,7 +131,7 @@ def test_users_of_a_killed_site_fall_back_and_move_to_the_next_nearest_and_it_se
         ben.comes_to(killed)
         assert ben.errors == errors, ben.told
         assert bea.errors == [], bea.told
-        assert regional.copies("home")["b-site"]["state"] == "serving"
+        regional.until(lambda: regional.copies("home")["b-site"]["state"] == "serving", "the home to hear of it again")
 
 
 def kill(pid: int) -> None:

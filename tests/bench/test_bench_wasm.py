@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from footloose.bench.footprint import Result as Footprint
 from footloose.bench.wasm import Result
 
 BENCH = (sys.executable, "-m", "footloose", "bench", "wasm")
@@ -41,3 +42,22 @@ def test_a_workerd_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert f"{missing}: there is no such program" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_services_that_nobody_uses_are_counted_and_the_first_request_to_each_is_answered(tmp_path: Path) -> None:
+    out = tmp_path / "footprint.json"
+    command = [sys.executable, "-m", "footloose", "bench", "footprint", "--json", "--out", str(out)]
+    done = subprocess.run(
+        [*command, "--services", "10", "--services", "300", "--asked", "20"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    result = msgspec.json.decode(out.read_bytes(), type=Footprint)
+    assert json.loads(done.stdout) == json.loads(out.read_text())
+    assert [row.services for row in result.rows] == [10, 300]
+    assert all(0 < row.first_p50_ms <= row.first_p99_ms for row in result.rows)
+    assert result.node_mb > 0
+    assert result.worker_mb > 0

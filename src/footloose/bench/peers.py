@@ -48,7 +48,7 @@ async def constant() -> AsyncIterator[tuple[int, int]]:
 @asynccontextmanager
 async def workerd(program: Path, folder: Path) -> AsyncIterator[tuple[int, int]]:
     """Cloudflare's workerd with a hello in JavaScript."""
-    port = _free_port()
+    port = free_port()
     (folder / "hello.js").write_text(_WORKERD_SCRIPT)
     config = folder / "config.capnp"
     config.write_text(_WORKERD_CONFIG % port)
@@ -59,7 +59,7 @@ async def workerd(program: Path, folder: Path) -> AsyncIterator[tuple[int, int]]
 @asynccontextmanager
 async def node_http(program: Path, folder: Path) -> AsyncIterator[tuple[int, int]]:
     """The server that comes with Node.js, with a hello."""
-    port = _free_port()
+    port = free_port()
     script = folder / "hello.cjs"
     script.write_text(_NODE_SCRIPT % port)
     async with _running([str(program), str(script)], port) as pid:
@@ -76,7 +76,8 @@ def found(program: str, given: Path | None = None) -> Path | None:
     return Path(path) if path is not None else None
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port nobody listens on at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port: int = listening.getsockname()[1]
         return port

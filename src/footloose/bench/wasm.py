@@ -7,7 +7,6 @@ processes take for one request does. A core's worth of requests follows from tha
 import asyncio
 import os
 import re
-import resource
 import statistics
 import tempfile
 import time
@@ -20,6 +19,7 @@ import msgspec
 
 from footloose.bench import peers
 from footloose.bench.figures import quantile
+from footloose.bench.memory import resident_mb
 from footloose.core.digest import Digest, digest_of
 from footloose.core.errors import LocalError
 from footloose.model.app import GuestKind, Instances, Limits, ServiceId
@@ -225,7 +225,7 @@ async def _load(wrk: Path, url: str, pids: list[int], plan: Plan) -> _Round:
         p50_ms=_time_ms(said, "50%"),
         p99_ms=_time_ms(said, "99%"),
         cpu_s=cpu_s,
-        memory_mb=sum(map(_resident_mb, pids)),
+        memory_mb=sum(map(resident_mb, pids)),
     )
 
 
@@ -257,10 +257,6 @@ def _time_ms(said: str, quantile_name: str) -> float:
 def _cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _resident_mb(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 
 def _row(title: str, rounds: list[_Round]) -> Row:

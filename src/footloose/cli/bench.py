@@ -10,7 +10,7 @@ from footloose.bench import recovery as recovery_bench
 from footloose.bench.switch import Bench, Result
 from footloose.cli.bench_found import coordinates, dht
 from footloose.cli.bench_simulated import convergence, membership, simulator
-from footloose.cli.bench_wasm import wasm
+from footloose.cli.bench_wasm import footprint, wasm
 from footloose.cli.options import has_json
 from footloose.cli.output import plain_table, print_json
 from footloose.core.errors import LocalError
@@ -22,7 +22,7 @@ def bench() -> None:
     """Measure, beside what others published or what physics allows."""
 
 
-for command in (dht, coordinates, membership, convergence, simulator, wasm):
+for command in (dht, coordinates, membership, convergence, simulator, wasm, footprint):
     bench.add_command(command)
 
 

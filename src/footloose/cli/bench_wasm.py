@@ -1,4 +1,4 @@
-"""``footloose bench wasm``: what a request costs."""
+"""``footloose bench wasm`` and ``bench footprint``: what a request costs, and what a site keeps in memory."""
 
 import asyncio
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from footloose.bench import footprint as footprint_bench
 from footloose.bench import wasm as wasm_bench
 from footloose.cli.options import has_json
 from footloose.cli.output import PlainConsole, plain_table, print_json
@@ -59,3 +60,50 @@ def _print(result: wasm_bench.Result) -> None:
     times, cpu_us = wasm_bench.WANTED_TIMES_WORKERD, wasm_bench.WANTED_CPU_US
     p50_us, p99_us = wasm_bench.WANTED_START_US
     click.echo(f"Bars: {times} x workerd, {cpu_us:.0f} us a request; in process {p50_us:.0f} and {p99_us:.0f} us.")
+
+
+@click.command()
+@click.option(
+    "--services",
+    multiple=True,
+    default=(1_000, 10_000),
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="How many services nobody uses. May be repeated.",
+)
+@click.option("--asked", default=1_000, show_default=True, type=click.IntRange(1), help="Services that get a request.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the result to this file, as JSON.")
+@has_json
+def footprint(*, services: tuple[int, ...], asked: int, out: Path | None, as_json: bool) -> None:
+    """What a site keeps in memory: idle, and with thousands of services nobody uses."""
+    plan = footprint_bench.Plan(services, asked)
+    result = asyncio.run(footprint_bench.run(plan, lambda text: click.echo(text, err=True)))
+    if out is not None:
+        out.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    if as_json:
+        print_json(result)
+    else:
+        _print_footprint(result)
+
+
+def _print_footprint(result: footprint_bench.Result) -> None:
+    numbers = ("WORKER MB", "TABLE MB", "APPLIED ms", "FIRST P50 ms", "P99 ms", "THEN WORKER MB")
+    table = plain_table("SERVICES", *numbers, right=("SERVICES", *numbers))
+    for row in result.rows:
+        table.add_row(
+            f"{row.services:,}",
+            f"{row.worker_mb:.1f}",
+            f"{row.table_mb:.1f}",
+            f"{row.applied_ms:.0f}",
+            f"{row.first_p50_ms:.2f}",
+            f"{row.first_p99_ms:.2f}",
+            f"{row.used_worker_mb:.1f}",
+        )
+    click.echo(f"Idle: node {result.node_mb:.1f} MB, worker {result.worker_mb:.1f} MB. More with idle services:")
+    PlainConsole().print(table)
+    wanted = footprint_bench
+    click.echo(
+        f"Bars: node {wanted.WANTED_NODE_MB:.0f}, worker {wanted.WANTED_WORKER_MB:.0f} MB;"
+        f" {wanted.WANTED_SERVICES:,} services {wanted.WANTED_SERVICES_MB:.0f} MB, first request"
+        f" {wanted.WANTED_FIRST_MS:.0f} ms (p99)."
+    )

@@ -146,6 +146,10 @@ WARM_IDLE_S = 10.0
 """A warm instance that no request came to for so long is thrown away."""
 GUEST_INSTANCES = 128 + WARM_INSTANCES
 """Instances alive at once in one worker: at most one per thread that is answering, and those that rest."""
+EAGER_GUESTS = 256
+"""A worker with no more services than this loads them all beforehand; with more, each when it is first asked for."""
+LOADED_GUESTS = 1_000
+"""Guests a worker keeps loaded; of more, those nobody asks for are put away until somebody does."""
 COMPILE_TIME_S = 60.0
 """Longest one compilation of a module may take."""
 COMPILE_MEMORY_BYTES = 2 * 1024 * 1024 * 1024

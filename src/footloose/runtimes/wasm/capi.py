@@ -142,7 +142,7 @@ class FastLinker:
         functions = {
             name: _Export(name, type_) for name, type_ in exports.items() if isinstance(type_, wasmtime.FuncType)
         }
-        return FastModule(self, self._engine, before, functions)
+        return FastModule(self, self._engine, module, before, functions)
 
     def _linker(self, kind: GuestKind) -> wasmtime.Linker:
         linker = wasmtime.Linker(self._engine)
@@ -166,10 +166,11 @@ class FastModule:
         self,
         linker: FastLinker,
         engine: wasmtime.Engine,
+        module: wasmtime.Module,
         before: wasmtime.InstancePre,
         functions: dict[str, _Export],
     ) -> None:
-        self._keep_alive = (linker, before)
+        self._keep_alive = (linker, module, before)
         self._engine = engine
         self._engine_at = _address(engine.ptr())
         self._before_at = _address(before.ptr())

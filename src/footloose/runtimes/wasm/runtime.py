@@ -3,6 +3,7 @@
 import logging
 import threading
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import wasmtime
 
@@ -36,7 +37,8 @@ class WasmRuntime:
         self.fast = not portable and reason is None
         self._linker = capi.FastLinker(self._engine) if self.fast else PortableLinker(self._engine)
         self._ticker = Ticker(self._engine)
-        self._modules: dict[FileState, wasmtime.Module] = {}
+        self._modules: WeakValueDictionary[FileState, wasmtime.Module] = WeakValueDictionary()
+        """Those that some guest is made of; several may be of one."""
         self._warm = WarmInstances()
         self._lock = threading.Lock()
         self._closed = False

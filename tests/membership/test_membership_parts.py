@@ -179,6 +179,18 @@ def test_a_seed_is_tried_as_often_by_many_as_by_few(size: int) -> None:
     assert 0.5 < tries / 8_000 < 2.5
 
 
+def test_a_seed_is_tried_soon_again_when_many_members_have_fallen_silent() -> None:
+    seeds = Seeds(random.Random(1))
+    seeds.add([Endpoint("10.0.0.1", 1)], 0.0)
+    assert seeds.take_due(lambda _: False, 3_000, 0.0)
+    assert seeds.deadline > 1_000
+    seeds.hurry(100.0)
+    assert 100 < seeds.deadline <= 160
+    hurried = seeds.deadline
+    seeds.hurry(110.0)  # a try that is near is not put off
+    assert seeds.deadline == hurried
+
+
 def test_a_system_said_to_be_huge_keeps_nobody_from_trying_a_seed() -> None:
     seeds = Seeds(random.Random(1))
     seeds.add([Endpoint("10.0.0.1", 1)], 0.0)

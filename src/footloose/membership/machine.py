@@ -689,6 +689,9 @@ class Membership:
             member.proven = False
             self._reconnects.plan(member, now)
             self._release(self.view.overflow())
+        lost = len(self.view.lost)
+        if lost >= HEALED_SHARE * (lost + len(self.view.live)):
+            self._seeds.hurry(now)
 
     def _change(self, member: Member, event: MemberEvent, reason: str, now: float) -> None:
         if member.suspicion is not None and event is not MemberEvent.ACCUSED:

@@ -12,8 +12,8 @@ MOST_S = 60.0
 """Pause between two tries of a seed that is not among the live members of a small system, and the longest for a site
 that knows nobody yet…"""
 SHARED_S = 1.0
-"""…and in a large one, for each member. Together they try a seed about twice a second, however many they are:
-often enough to find out soon that a partition has healed, as one who finds out tells the rest."""
+"""…and in a large one, for each member. Together they try a seed a little more than once a second, however many they
+are: often enough to find out soon that a partition has healed, as one who finds out tells the rest."""
 LONGEST_S = 3600.0
 """…but at most so long, as how many there are is what others say."""
 _DOUBLINGS = 10
@@ -67,6 +67,13 @@ class Seeds:
             self._plan[seed] = (now + pause_s * (0.5 + self._rng.random() / 2), tries + 1)
         self.deadline = min((at for at, _ in self._plan.values()), default=math.inf)
         return due
+
+    def hurry(self, now: float) -> None:
+        """Many members have fallen silent: try seeds as if the system were small."""
+        for seed, (at, tries) in self._plan.items():
+            if at > now + MOST_S:
+                self._plan[seed] = (now + MOST_S * (0.5 + self._rng.random() / 2), tries)
+        self.deadline = min((at for at, _ in self._plan.values()), default=math.inf)
 
     def _drop(self, seed: Endpoint) -> None:
         del self._met[seed]

@@ -33,7 +33,7 @@ UNKNOWN = "entry 6: none that this version knows"
 @pytest.fixture(autouse=True)
 def often_written_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """A record of a few entries is written anew as one of many would be."""
-    monkeypatch.setattr("footloose.state.record.RECORD_SMALL_BYTES", 6_000)
+    monkeypatch.setattr("footloose.state.record.RECORD_SMALL_BYTES", 7_500)
     monkeypatch.setattr("footloose.state.record.RECORD_GROWTH", 2)
 
 

@@ -64,7 +64,7 @@ from footloose.orchestrator.problem import (
 from footloose.placement.interface import Choice, Placement, Placer, Problem
 from footloose.topology.tree import RouteTree
 
-HOUSEKEEPING_S = 5.0
+HOUSEKEEPING_S = 1.0
 """How often the loop looks for users that left and copies that idle."""
 
 LOOKED_AGAIN_AT_ONCE = 20

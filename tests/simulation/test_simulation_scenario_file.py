@@ -254,7 +254,8 @@ def test_what_makes_no_sense_is_told(text: str, expected: str) -> None:
 
 
 def test_a_file_that_is_not_there_is_told_with_the_names_of_those_that_are() -> None:
-    with pytest.raises(ScenarioError, match=r"cannot be read: No such file .* one of clocks, crowd, disks, healing, promise"):
+    says = r"cannot be read: No such file .* one of clocks, crowd, disks, healing, promise"
+    with pytest.raises(ScenarioError, match=says):
         load_scenario("prommise", placements=())
 
 

@@ -254,6 +254,9 @@ class RequestParser:
         incoming.pieces.extend(self._chunks)
         incoming.total_bytes = self._body_bytes
         self._chunks = []
+        self._ready(b"", incoming)
+
+    def _ready(self, body: bytes, incoming: Incoming | None) -> None:
         target, path, query, host = self._placed
         self.ready.append(
             Request(
@@ -264,7 +267,7 @@ class RequestParser:
                 host,
                 self._version,
                 self._fields,
-                b"",
+                body,
                 self._keep_alive,
                 self._upgrade,
                 self._control,
@@ -293,22 +296,7 @@ class RequestParser:
         if incoming is not None:
             incoming.complete = True
         else:
-            target, path, query, host = self._placed
-            self.ready.append(
-                Request(
-                    self._method,
-                    target,
-                    path,
-                    query,
-                    host,
-                    self._version,
-                    self._fields,
-                    b"".join(self._chunks),
-                    self._keep_alive,
-                    self._upgrade,
-                    self._control,
-                )
-            )
+            self._ready(b"".join(self._chunks), None)
         self._last = not self._keep_alive and not self._upgrade
         self.in_progress = self.wants_continue = False
         self._reset()

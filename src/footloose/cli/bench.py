@@ -3,16 +3,16 @@
 from pathlib import Path
 
 import click
-import msgspec
 from rich.console import Console
 
 from footloose.bench import recovery as recovery_bench
 from footloose.bench.switch import Bench, Result
 from footloose.cli.bench_found import coordinates, dht
+from footloose.cli.bench_show import say, show
 from footloose.cli.bench_simulated import convergence, membership, simulator
 from footloose.cli.bench_wasm import footprint, wasm
 from footloose.cli.options import has_json
-from footloose.cli.output import plain_table, print_json
+from footloose.cli.output import plain_table
 from footloose.core.errors import LocalError
 from footloose.testbed import available
 
@@ -33,12 +33,7 @@ for command in (dht, coordinates, membership, convergence, simulator, wasm, foot
 def switch(*, samples: int, out: Path | None, as_json: bool) -> None:
     """How long a user waits to be switched to a nearer site: direct, hot and cold."""
     _check("bench switch")
-    result = Bench(samples, _say).run()
-    _write(result, out)
-    if as_json:
-        print_json(result)
-    else:
-        _print(result)
+    show(Bench(samples, say).run(), out, as_json, _print)
 
 
 @bench.command()
@@ -57,27 +52,13 @@ def switch(*, samples: int, out: Path | None, as_json: bool) -> None:
 def recovery(*, samples: int, assignments: tuple[int, ...], out: Path | None, as_json: bool) -> None:
     """How soon a site that lost its power serves again all it ran, cut off from everybody."""
     _check("bench recovery")
-    result = recovery_bench.Bench(samples, assignments, _say).run()
-    _write(result, out)
-    if as_json:
-        print_json(result)
-    else:
-        _print_recovery(result)
+    show(recovery_bench.Bench(samples, assignments, say).run(), out, as_json, _print_recovery)
 
 
 def _check(where: str) -> None:
     able = available()
     if not able:
         raise LocalError(f"no internet in a box here: {able.why}", where=where, fix="run it as root")
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def _write(result: Result | recovery_bench.Result, out: Path | None) -> None:
-    if out is not None:
-        out.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
 
 
 def _print_recovery(result: recovery_bench.Result) -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import msgspec
 
 from footloose.bench import coordinates as coordinates_bench
 from footloose.bench import dht as dht_bench
 from footloose.bench.rtt_data import data_directory
+from footloose.cli.bench_show import say, show
 from footloose.cli.options import has_json
-from footloose.cli.output import PlainConsole, plain_table, print_json
+from footloose.cli.output import PlainConsole, plain_table
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -65,13 +65,8 @@ def dht(
     """How far, how long and how surely the DHT finds a site."""
     sizes = nodes or (QUICK_SIZES if quick else SIZES)
     plans = dht_bench.plans(sizes, quick=quick, churn_per_hour=churn, loss=loss)
-    on = dht_bench.delays(data_directory(data), _say)
-    result = dht_bench.run(plans, on, seed, _say)
-    _write(result, out)
-    if as_json:
-        print_json(result)
-    else:
-        _print_dht(result)
+    on = dht_bench.delays(data_directory(data), say)
+    show(dht_bench.run(plans, on, seed, say), out, as_json, _print_dht)
 
 
 @click.command()
@@ -80,21 +75,8 @@ def dht(
 def coordinates(*, rounds: int, data: Path | None, seed: int, quick: bool, out: Path | None, as_json: bool) -> None:
     """How far network coordinates help to find the nearest site."""
     hosts, rounds = (40, min(rounds, 80)) if quick else (0, rounds)
-    result = coordinates_bench.run(data_directory(data), rounds, seed, _say, hosts=hosts)
-    _write(result, out)
-    if as_json:
-        print_json(result)
-    else:
-        _print_coordinates(result)
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def _write(result: msgspec.Struct, out: Path | None) -> None:
-    if out is not None:
-        out.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    result = coordinates_bench.run(data_directory(data), rounds, seed, say, hosts=hosts)
+    show(result, out, as_json, _print_coordinates)
 
 
 def _print_dht(result: dht_bench.Result) -> None:

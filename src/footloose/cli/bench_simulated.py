@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -11,8 +10,9 @@ from rich.console import Console
 from footloose.bench import convergence as convergence_bench
 from footloose.bench import membership as membership_bench
 from footloose.bench import simulator as simulator_bench
+from footloose.cli.bench_show import say, show
 from footloose.cli.options import has_json
-from footloose.cli.output import plain_table, print_json
+from footloose.cli.output import plain_table
 
 
 def has_plan(command: Callable[..., None]) -> Callable[..., None]:
@@ -27,19 +27,6 @@ def has_plan(command: Callable[..., None]) -> Callable[..., None]:
 seeds_option = click.option("--seed", "seeds", multiple=True, type=int, help="Seed of the runs; may be repeated.")
 
 
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def _show(result: Any, out: Path | None, as_json: bool, table: Callable[[Any], None]) -> None:
-    if out is not None:
-        out.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
-    if as_json:
-        print_json(result)
-    else:
-        table(result)
-
-
 @click.command()
 @seeds_option
 @click.option("--sites", "sizes", multiple=True, type=click.IntRange(2, 100_000), help="Size of a system; repeatable.")
@@ -48,7 +35,7 @@ def membership(*, seeds: tuple[int, ...], sizes: tuple[int, ...], quick: bool, o
     """What membership costs, how soon it finds out, how often it is wrong; beside SWIM and parts of Lifeguard."""
     plan = membership_bench.QUICK if quick else membership_bench.Plan()
     plan = msgspec.structs.replace(plan, seeds=seeds or plan.seeds, sizes=sizes or plan.sizes)
-    _show(membership_bench.run(plan, _say), out, as_json, _print_membership)
+    show(membership_bench.run(plan, say), out, as_json, _print_membership)
 
 
 @click.command()
@@ -58,7 +45,7 @@ def convergence(*, seeds: tuple[int, ...], quick: bool, out: Path | None, as_jso
     """How long until all views agree again once a partition is healed."""
     plan = convergence_bench.QUICK if quick else convergence_bench.Plan()
     plan = msgspec.structs.replace(plan, seeds=seeds or plan.seeds)
-    _show(convergence_bench.run(plan, _say), out, as_json, _print_convergence)
+    show(convergence_bench.run(plan, say), out, as_json, _print_convergence)
 
 
 @click.command()
@@ -83,7 +70,7 @@ def simulator(
         sites=sites or plan.sites,
         simulated_s=simulated_s or plan.simulated_s,
     )
-    _show(simulator_bench.run(plan, _say), out, as_json, _print_simulator)
+    show(simulator_bench.run(plan, say), out, as_json, _print_simulator)
 
 
 def _print_membership(result: membership_bench.Result) -> None:

@@ -8,8 +8,9 @@ import msgspec
 
 from footloose.bench import footprint as footprint_bench
 from footloose.bench import wasm as wasm_bench
+from footloose.cli.bench_show import say, show
 from footloose.cli.options import has_json
-from footloose.cli.output import PlainConsole, plain_table, print_json
+from footloose.cli.output import PlainConsole, plain_table
 
 
 @click.command()
@@ -26,14 +27,9 @@ def wasm(
     """What a request costs: a fresh WebAssembly instance each, beside workerd, Node.js, and nothing at all."""
     program = str(workerd.absolute()) if workerd is not None else None
     plan = wasm_bench.Plan(seconds, rounds, connections, workers, program)
-    result = asyncio.run(wasm_bench.run(plan, lambda text: click.echo(text, err=True)))
+    result = asyncio.run(wasm_bench.run(plan, say))
     result = msgspec.structs.replace(result, plan=msgspec.structs.replace(plan, workerd=None))
-    if out is not None:
-        out.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
-    if as_json:
-        print_json(result)
-    else:
-        _print(result)
+    show(result, out, as_json, _print)
 
 
 def _print(result: wasm_bench.Result) -> None:
@@ -77,13 +73,7 @@ def _print(result: wasm_bench.Result) -> None:
 def footprint(*, services: tuple[int, ...], asked: int, out: Path | None, as_json: bool) -> None:
     """What a site keeps in memory: idle, and with thousands of services nobody uses."""
     plan = footprint_bench.Plan(services, asked)
-    result = asyncio.run(footprint_bench.run(plan, lambda text: click.echo(text, err=True)))
-    if out is not None:
-        out.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
-    if as_json:
-        print_json(result)
-    else:
-        _print_footprint(result)
+    show(asyncio.run(footprint_bench.run(plan, say)), out, as_json, _print_footprint)
 
 
 def _print_footprint(result: footprint_bench.Result) -> None:

@@ -18,42 +18,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-import footloose
-from footloose.model.app import GuestKind, Limits
+from footloose.bench import hello
+from footloose.model.app import Limits
 from footloose.model.guest import Guest
-from footloose.runtimes.wasm.compiler import Compiler
 from footloose.runtimes.wasm.runtime import WasmRuntime
 
-SAMPLES = Path(footloose.__file__).parent / "samples" / "hello"
 RESULT = Path(__file__).parent / "results" / "wasm_start.json"
 WARM_UP_CALLS = 500
 REQUEST = (
-    ("REQUEST_METHOD", "GET"),
-    ("SCRIPT_NAME", "/hello-abcdefghijklmnop/web"),
-    ("PATH_INFO", "/a/path"),
-    ("QUERY_STRING", "q=1"),
-    ("SERVER_PROTOCOL", "HTTP/1.1"),
-    ("SERVER_NAME", "localhost"),
-    ("SERVER_PORT", "8080"),
-    ("REMOTE_ADDR", "192.0.2.1"),
-    ("HTTP_HOST", "localhost:8080"),
+    *hello.REQUEST,
     ("HTTP_USER_AGENT", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"),
     ("HTTP_ACCEPT", "text/html,application/xhtml+xml"),
     ("HTTP_ACCEPT_LANGUAGE", "en"),
 )
-
-
-async def compile_samples(folder: Path) -> dict[GuestKind, Path]:
-    """The hello samples, compiled as a site does it."""
-    compiler = Compiler()
-    try:
-        await compiler.start()
-        return {
-            kind: await compiler.compile(SAMPLES / f"hello_{kind.value}.wasm", folder)
-            for kind in (GuestKind.HANDLER, GuestKind.COMMAND)
-        }
-    finally:
-        await compiler.close()
 
 
 def measure(guest: Guest, calls: int) -> dict[str, float]:
@@ -82,7 +59,7 @@ def main() -> None:
     calls = parser.parse_args().calls
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        compiled = asyncio.run(compile_samples(Path(folder)))
+        compiled = asyncio.run(hello.compiled(Path(folder)))
         for portable in (False, True):
             runtime = WasmRuntime(portable=portable)
             for kind, path in compiled.items():

@@ -13,12 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 
 import msgspec
 
-from footloose.bench import peers
+from footloose.bench import hello, peers
 from footloose.bench.figures import quantile
 from footloose.bench.memory import resident_mb
 from footloose.core.digest import Digest, digest_of
@@ -29,7 +28,6 @@ from footloose.model.site import Endpoint
 from footloose.node.config import WORKER_USER
 from footloose.node.control import Sandbox
 from footloose.node.workers import Workers
-from footloose.runtimes.wasm.compiler import Compiler
 
 Say = Callable[[str], None]
 
@@ -78,7 +76,7 @@ async def run(plan: Plan, say: Say) -> Result:
         folder = Path(name)
         say("an idle site")
         node_mb, worker_mb = await _idle(folder / "site")
-        compiled = await _compiled(folder)
+        compiled = (await hello.compiled(folder))[GuestKind.HANDLER]
         rows = []
         for services in plan.services:
             say(f"{services} services")
@@ -108,15 +106,6 @@ async def _idle(state: Path) -> tuple[float, float]:
 def _worker_of(node: int) -> int:
     children = Path(f"/proc/{node}/task/{node}/children").read_text().split()
     return next(int(child) for child in children if b"node.worker" in Path(f"/proc/{child}/cmdline").read_bytes())
-
-
-async def _compiled(folder: Path) -> Path:
-    sample = files("footloose") / "samples" / "hello" / "hello_handler.wasm"
-    compiler = Compiler()
-    try:
-        return await compiler.compile(Path(str(sample)), folder)
-    finally:
-        await compiler.close()
 
 
 async def _row(folder: Path, compiled: Path, services: int, plan: Plan) -> Row:

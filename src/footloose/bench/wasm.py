@@ -12,12 +12,11 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib.resources import files
 from pathlib import Path
 
 import msgspec
 
-from footloose.bench import peers
+from footloose.bench import hello, peers
 from footloose.bench.figures import quantile
 from footloose.bench.memory import resident_mb
 from footloose.core.digest import Digest, digest_of
@@ -28,7 +27,6 @@ from footloose.model.site import Endpoint
 from footloose.node.config import WORKER_USER
 from footloose.node.control import Sandbox
 from footloose.node.workers import Workers
-from footloose.runtimes.wasm.compiler import Compiler
 from footloose.runtimes.wasm.runtime import WasmRuntime
 
 Say = Callable[[str], None]
@@ -40,17 +38,6 @@ WANTED_START_US = (10.0, 50.0)
 """In process, of a fresh instance's whole request: median and the hundredth slowest."""
 _CALLS, _WARM_UP_CALLS = 20_000, 1_000
 _WARM_UP_S = 1
-_REQUEST = (
-    ("REQUEST_METHOD", "GET"),
-    ("SCRIPT_NAME", "/hello-abcdefghijklmnop/web"),
-    ("PATH_INFO", "/a/path"),
-    ("QUERY_STRING", "q=1"),
-    ("SERVER_PROTOCOL", "HTTP/1.1"),
-    ("SERVER_NAME", "localhost"),
-    ("SERVER_PORT", "8080"),
-    ("REMOTE_ADDR", "192.0.2.1"),
-    ("HTTP_HOST", "localhost:8080"),
-)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -111,7 +98,7 @@ async def run(plan: Plan, say: Say) -> Result:
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="footloose-bench-") as name:
         folder = Path(name)
-        compiled = await _compiled(folder)
+        compiled = await hello.compiled(folder)
         say("in process")
         starts = tuple(_start(kind.value, compiled[kind], kind) for kind in compiled)
         servers, skipped = _servers(plan, folder, compiled)
@@ -155,18 +142,6 @@ def _servers(
     return servers, skipped
 
 
-async def _compiled(folder: Path) -> dict[GuestKind, Path]:
-    samples = files("footloose") / "samples" / "hello"
-    compiler = Compiler()
-    try:
-        return {
-            kind: await compiler.compile(Path(str(samples / f"hello_{kind.value}.wasm")), folder)
-            for kind in (GuestKind.HANDLER, GuestKind.COMMAND)
-        }
-    finally:
-        await compiler.close()
-
-
 def _start(name: str, compiled: Path, kind: GuestKind) -> Start:
     runtime = WasmRuntime()
     try:
@@ -174,7 +149,7 @@ def _start(name: str, compiled: Path, kind: GuestKind) -> Start:
         times = []
         for number in range(_WARM_UP_CALLS + _CALLS):
             began = time.perf_counter()
-            guest.call(_REQUEST, b"")
+            guest.call(hello.REQUEST, b"")
             if number >= _WARM_UP_CALLS:
                 times.append((time.perf_counter() - began) * 1e6)
     finally:

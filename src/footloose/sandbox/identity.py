@@ -8,6 +8,7 @@ from footloose.sandbox.kernel import (
     PR_CAPBSET_READ,
     PR_SET_KEEPCAPS,
     PR_SET_NO_NEW_PRIVS,
+    capset,
     prctl,
 )
 
@@ -57,7 +58,4 @@ def _drop_bounding_set() -> None:
 def _set_capabilities(kept: int) -> None:
     header = _Header(_VERSION_3, 0)
     data = (_Capabilities * 2)(_Capabilities(kept, kept, 0), _Capabilities(0, 0, 0))
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.capset(ctypes.byref(header), data) < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    capset(header, data)

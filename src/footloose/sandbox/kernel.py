@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from typing import Any
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _prctl = _libc.prctl
@@ -24,6 +25,11 @@ def system_call(number: int, *arguments: int | ctypes.c_void_p | None) -> int:
     """syscall(2): whole numbers and pointers only. Raises :class:`OSError`."""
     wide = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
     return _checked(_syscall(ctypes.c_long(number), *wide))
+
+
+def capset(header: ctypes.Structure, data: ctypes.Array[Any]) -> None:
+    """capset(2). Raises :class:`OSError`."""
+    _checked(_libc.capset(ctypes.byref(header), data))
 
 
 def _checked(result: int) -> int:

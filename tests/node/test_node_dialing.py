@@ -76,7 +76,17 @@ async def test_no_more_than_the_limit_are_made_at_once(ends: Ends, monkeypatch: 
             one.close()
 
 
-@pytest.mark.parametrize("packet", [b"", b"x", b"{}", b'{"number":1,"host":"h","port":1,"more":1}', b"\xff" * 5000])
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"",
+        b"x",
+        b"{}",
+        b'{"number":1,"host":"h","port":1,"more":1}',
+        b"\xff" * 5000,
+        b'{"number":1,"host":"\xff","port":1}',
+    ],
+)
 async def test_garbage_from_a_worker_ends_the_asking_and_nothing_else(ends: Ends, packet: bytes) -> None:
     if packet:
         ends.theirs.send(packet)

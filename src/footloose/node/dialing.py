@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from footloose.core.codec import encode
+from footloose.core.codec import decode, encode
 from footloose.core.errors import RemoteError
 from footloose.core.limits import DIALS_AT_ONCE
 from footloose.gateway.dial import connected
@@ -33,10 +33,6 @@ class Given(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     number: int
     refused: str | None = None
-
-
-_wanted = msgspec.json.Decoder(Wanted)
-_given = msgspec.json.Decoder(Given)
 
 
 def dialing_pair() -> tuple[socket.socket, socket.socket]:
@@ -78,8 +74,8 @@ class Dialer:
         except OSError:
             packet = b""
         try:
-            wanted = _wanted.decode(packet)
-        except msgspec.DecodeError:
+            wanted = decode(packet, Wanted)
+        except RemoteError:
             self._deaf()  # it has gone, or speaks otherwise than it should
             return
         if len(self._tasks) >= DIALS_AT_ONCE:
@@ -156,10 +152,7 @@ class NodeDial:
             self._ended()
             return
         made = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-        try:
-            given = _given.decode(packet)
-        except msgspec.DecodeError as error:
-            raise RemoteError(f"not an answer of the node: {error}", where="dialing") from error
+        given = decode(packet, Given, where="dialing")
         answer = self._waiting.get(given.number)
         if answer is None or answer.done():
             for one in made:

@@ -10,6 +10,7 @@ from footloose.core.errors import LimitExceeded, RemoteError
 from footloose.core.limits import CONTROL_FRAME_BYTES
 from footloose.gateway.tls import Certificate
 from footloose.model.routing import RoutingTable, WorkerReport
+from footloose.sandbox import confine
 
 _LENGTH = struct.Struct("!I")
 
@@ -79,11 +80,9 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
 
 
 class Confined(msgspec.Struct, frozen=True, tag="confined"):
-    """From a worker, before anything else: how it is confined, and what of that is not to be had here."""
+    """From a worker, before anything else: how it is confined."""
 
-    user: int
-    holds: tuple[str, ...]
-    lacks: tuple[str, ...]
+    how: confine.Confined
 
 
 class Reported(msgspec.Struct, frozen=True, tag="report"):

@@ -102,7 +102,7 @@ class Worker:
         transport, _ = await loop.create_unix_connection(lambda: _Control(self), sock=control)
         self._control = transport
         if self._confined is not None:
-            self._send(Confined(self._confined.user, self._confined.holds, self._confined.lacks))
+            self._send(Confined(self._confined))
 
     async def _until_stopped(self, tasks: Sequence[asyncio.Task[None]]) -> float:
         ends: list[asyncio.Future[Any]] = [*tasks, self._drain_s]

@@ -44,6 +44,7 @@ from footloose.node.control import (
     from_worker,
 )
 from footloose.node.dialing import Dialer, dialing_pair
+from footloose.sandbox import confine
 
 _log = logging.getLogger(__name__)
 _COMMAND = (sys.executable, "-P", "-m", "footloose.node.worker")
@@ -67,7 +68,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     restarts: int
     serving: bool
     version: int
-    confined: Confined | None = None
+    confined: confine.Confined | None = None
 
 
 class RestartPace:
@@ -464,7 +465,7 @@ class _Life:
         self._sent_s = 0.0
         self.hung_up: asyncio.Future[str] = self._loop.create_future()
         self.version = -1
-        self.confined: Confined | None = None
+        self.confined: confine.Confined | None = None
         self._dialer: Dialer | None = None
         self._page: int | None = None
 
@@ -566,8 +567,8 @@ class _Life:
         if isinstance(message, Reported):
             self._site.reported(self.number, message.report)
         elif isinstance(message, Confined):
-            self.confined = message
-            for lack in message.lacks:
+            self.confined = message.how
+            for lack in message.how.lacks:
                 _log.warning("a worker is not confined in %s", lack)
         elif isinstance(message, Applied):
             self.version = message.version

@@ -29,12 +29,18 @@ def is_secure(url: str) -> bool:
 
 def points_at(url: str, authorities: Collection[Authority]) -> bool:
     """Whether ``url`` leads to one of ``authorities``. One that cannot be read leads nowhere, so counts as such."""
+    authority = authority_of(url)
+    return authority is None or authority in authorities
+
+
+def authority_of(url: str) -> Authority | None:
+    """Where ``url`` leads: a host, and the port it names or its scheme implies. None if it cannot be read."""
     try:
         parts = urlsplit(url)
         port = parts.port or _PORTS[parts.scheme]
     except (ValueError, KeyError):
-        return True
-    return not parts.hostname or Authority(parts.hostname, port) in authorities
+        return None
+    return Authority(parts.hostname, port) if parts.hostname else None
 
 
 def max_age_s(until: float, now: float) -> int:

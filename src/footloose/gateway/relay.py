@@ -21,6 +21,7 @@ from footloose.core.errors import RemoteError
 from footloose.core.limits import RELAY_UNSENT_BYTES, SITE_REQUEST_TIMEOUT_S, WEBSOCKET_MESSAGE_BYTES
 from footloose.gateway import topics, websocket
 from footloose.gateway.http1 import Request
+from footloose.gateway.redirects import authority_of, is_secure
 from footloose.gateway.responses import Response, text_response
 from footloose.gateway.shared import Shared
 from footloose.gateway.upgrade import Accepted
@@ -178,23 +179,23 @@ async def _hold_once(shared: Shared, service: ServiceId, uplink: RelayUplink, ma
 
 async def _call(shared: Shared, service: ServiceId, uplink: RelayUplink) -> RelayLink:
     """Call the parent's gateway. Raises :class:`RemoteError` if it does not take the link, or :class:`OSError`."""
-    parts = urlsplit(uplink.url)
-    if parts.hostname is None:
-        raise RemoteError("its URL has no host", where="relay")
-    tls = ssl.create_default_context() if parts.scheme in ("https", "wss") else None
+    parent = authority_of(uplink.url)
+    if parent is None or parent.port is None:
+        raise RemoteError("its URL leads nowhere", where="relay")
+    tls = ssl.create_default_context() if is_secure(uplink.url) else None
     loop = asyncio.get_running_loop()
     accepted: asyncio.Future[RelayLink] = loop.create_future()
     request = OpeningRequest(
-        host=parts.netloc,
+        host=urlsplit(uplink.url).netloc,
         target=PATH + service,
         extra_headers=[(b"Authorization", b"Bearer " + uplink.token.encode())],
     )
-    made = await shared.dial(parts.hostname, parts.port or (443 if tls else 80))
+    made = await shared.dial(parent.name, parent.port)
     transport, _ = await loop.create_connection(
         lambda: _Calling(shared, service, request, accepted),
         sock=made,
         ssl=tls,
-        server_hostname=parts.hostname if tls else None,
+        server_hostname=parent.name if tls else None,
     )
     try:
         return await accepted

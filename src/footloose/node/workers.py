@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -21,6 +20,8 @@ from footloose.core.codec import encode
 from footloose.core.digest import Digest
 from footloose.core.errors import LocalError, RemoteError
 from footloose.core.limits import DRAIN_S, RETIRE_S, STOOD_STILL_S, WORKER_RESTART_S, WORKER_SILENT_S, WORKER_START_S
+from footloose.gateway.redirects import authority_of
+from footloose.gateway.routes import Authority
 from footloose.gateway.running import new_page, number_of, read_page
 from footloose.gateway.tls import Certificate
 from footloose.model.app import ServiceId
@@ -292,7 +293,7 @@ class Workers:
     def names_parent(self, host: str, port: int) -> bool:
         """Whether a copy that runs here by the table of now has its parent there."""
         uplinks = [route.uplink for route in self._update.table.services if route.uplink is not None]
-        return any(_leads_to(uplink.url, host, port) for uplink in uplinks)
+        return Authority(host, port) in [authority_of(uplink.url) for uplink in uplinks]
 
     def named(self, numbers: frozenset[int]) -> list[ServiceId]:
         """The services of the table of now that have these numbers (:func:`~footloose.gateway.running.number_of`)."""
@@ -333,11 +334,6 @@ def listening_socket(listen: Endpoint) -> socket.socket:
         ) from error
     made.setblocking(False)
     return made
-
-
-def _leads_to(url: str, host: str, port: int) -> bool:
-    parts = urlsplit(url)
-    return (parts.hostname, parts.port or (443 if parts.scheme in ("https", "wss") else 80)) == (host, port)
 
 
 class _Slot:

@@ -19,6 +19,11 @@ _PEEKED_BYTES = 1024
 Protocols = Callable[[Behind | None], asyncio.BaseProtocol]
 
 
+def plain_address(address: str) -> str:
+    """An address as users know it: IPv4 stays IPv4 on a socket that takes both, and a zone is not part of it."""
+    return address.removeprefix("::ffff:").partition("%")[0]
+
+
 class Arrivals:
     """One listening socket. ``protocol`` makes what speaks with a user, from who a proxy says it is."""
 
@@ -111,7 +116,7 @@ class SlowArrivals:
             if len(self._arriving) >= CONNECTIONS_PER_WORKER:
                 accepted.close()
                 continue
-            task = self._loop.create_task(self._arrive(accepted, peer[0].removeprefix("::ffff:").partition("%")[0]))
+            task = self._loop.create_task(self._arrive(accepted, plain_address(peer[0])))
             self._arriving.add(task)
             task.add_done_callback(self._arriving.discard)
 

@@ -13,6 +13,7 @@ import msgspec
 
 from footloose.core.limits import RETIRE_IDLE_S
 from footloose.gateway import accesslog, live, relay, tcpinfo, websocket
+from footloose.gateway.arrivals import plain_address
 from footloose.gateway.bodies import TOO_LARGE, Watch, outgrown, whole
 from footloose.gateway.calls import Outcome
 from footloose.gateway.cgi import Head
@@ -78,7 +79,7 @@ class HttpConnection(asyncio.Protocol):
         peer, here = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         shared, behind = self._shared, self._behind
         if behind is None:
-            address, at = _plain(peer[0]), Authority(_plain(here[0]), here[1])
+            address, at = plain_address(peer[0]), Authority(plain_address(here[0]), here[1])
             self._trusted = bool(shared.trusted) and address in shared.trusted
         else:
             address, at = behind.address, Authority(behind.here, behind.port)
@@ -259,7 +260,7 @@ class HttpConnection(asyncio.Protocol):
     def _hear_of_user(self, request: Request) -> None:
         """A trusted proxy says with each request whose it is; of itself if it says nothing."""
         told = told_by(request.control, self._shared.trusted) if request.control is not None else NOTHING
-        peer, user = _plain(self._transport.get_extra_info("peername")[0]), self._user
+        peer, user = plain_address(self._transport.get_extra_info("peername")[0]), self._user
         address = told.address if told.address is not None else peer
         secure = told.secure if told.secure is not None else self._secure
         if (address, secure) != (user.address, user.secure):
@@ -517,8 +518,3 @@ class HttpConnection(asyncio.Protocol):
             self._transport.resume_reading()
         self._transport.write(accepted.handshake)
         accepted.successor.attach(self._transport, trailing)
-
-
-def _plain(address: str) -> str:
-    """An address as users know it: IPv4 stays IPv4 on a socket that takes both, and a zone is not part of it."""
-    return address.removeprefix("::ffff:").partition("%")[0]

@@ -145,7 +145,7 @@ class Loop:
         for running in self.services.values():
             if running.choose_at is not None and running.choose_at <= now:
                 self._choose(running, now)
-        if now >= self._house_due():
+        if now >= self._kept_house_at + HOUSEKEEPING_S:
             self._keep_house(now)
         return self._take_effects()
 
@@ -156,14 +156,8 @@ class Loop:
             due += [at for copy in running.copies.values() if (at := copy.next_deadline()) is not None]
             due += [running.choose_at] if running.choose_at is not None else []
         if self.services:
-            due.append(self._house_due())
+            due.append(self._kept_house_at + HOUSEKEEPING_S)
         return min(due, default=None)
-
-    def _house_due(self) -> float:
-        """When to keep house next: now and then, and when a site that refused may be asked again."""
-        since = self._kept_house_at
-        refusals = [refusal for running in self.services.values() for refusal in running.refusals.values()]
-        return min([since + HOUSEKEEPING_S, *(one.until for one in refusals if one.until > since)])
 
     # Start and stop of services at this site
 

@@ -83,7 +83,7 @@ class HttpConnection(asyncio.Protocol):
             self._trusted = bool(shared.trusted) and address in shared.trusted
         else:
             address, at = behind.address, Authority(behind.here, behind.port)
-        self._user = User(address, prefix_of(address), at, self._secure, behind is None, str(at.port))
+        self._user = User(address, prefix_of(address), at, self._secure, behind is None)
         if len(shared.connections) >= shared.config.connections:
             self._turn_away(_FULL)
             return
@@ -264,7 +264,7 @@ class HttpConnection(asyncio.Protocol):
         address = told.address if told.address is not None else peer
         secure = told.secure if told.secure is not None else self._secure
         if (address, secure) != (user.address, user.secure):
-            self._user = User(address, prefix_of(address), user.here, secure, address == peer, user.port)
+            self._user = User(address, prefix_of(address), user.here, secure, address == peer)
 
     def _call(self, request: Request, call: Call) -> None:
         shared, user, served, incoming = self._shared, self._user, call.served, request.incoming

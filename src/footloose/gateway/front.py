@@ -22,7 +22,6 @@ from footloose.model.network import Prefix
 
 _ANY_ORIGIN = ("Access-Control-Allow-Origin", "*")
 _PREFLIGHT_S = 600
-_PROTOCOL = {"1.1": "HTTP/1.1", "1.0": "HTTP/1.0"}
 _NOT_FOUND = text_response(404, "no service is here; they are at /<app id>/<service>/", [_ANY_ORIGIN])
 _NO_TLS_THERE = text_response(503, "the service has moved to where TLS is not spoken", [_ANY_ORIGIN])
 _NO_GUEST = text_response(503, "the service cannot be run at this site", [_ANY_ORIGIN])
@@ -34,8 +33,7 @@ MOVED = "no longer served here"
 class User(msgspec.Struct, frozen=True):
     """Who is at the other end of a connection, and the address and port of ours they came to; ``secure`` if by TLS.
 
-    ``port`` is that of ``here``, for guests. ``direct`` unless a proxy stands in between, whose round trip says nothing
-    of theirs.
+    ``direct`` unless a proxy stands in between, whose round trip says nothing of theirs.
     """
 
     address: str
@@ -43,7 +41,6 @@ class User(msgspec.Struct, frozen=True):
     here: Authority
     secure: bool = False
     direct: bool = True
-    port: str = ""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -162,8 +159,8 @@ def _environment(request: Request, user: User, served: Served, end: int) -> dict
     environment["QUERY_STRING"] = request.query
     environment["REMOTE_ADDR"] = user.address
     environment["SERVER_NAME"] = authority.name
-    environment["SERVER_PORT"] = user.port or str(user.here.port)
-    environment["SERVER_PROTOCOL"] = _PROTOCOL[request.version]
+    environment["SERVER_PORT"] = str(user.here.port)
+    environment["SERVER_PROTOCOL"] = "HTTP/" + request.version
     if user.secure:
         environment["HTTPS"] = "on"
     return environment

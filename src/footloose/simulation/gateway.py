@@ -200,7 +200,7 @@ class SimulatedGateway:
         if asked.kind is Kind.CLOSE:
             self._close(asked.user)
             return UserAnswer(200)
-        user = User(asked.address, prefix_of(asked.address), self._here, port=str(self._here.port))
+        user = User(asked.address, prefix_of(asked.address), self._here)
         upgrade = asked.kind is Kind.MESSAGE
         request = Request(
             "GET", asked.path, asked.path, "", asked.host, "1.1", {}, b"", keep_alive=True, upgrade=upgrade
